@@ -1,0 +1,1 @@
+//! The native module copo._copo of the Copo SDK for Python.

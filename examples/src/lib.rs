@@ -1,0 +1,1 @@
+//! What the Rust programs of the examples share.

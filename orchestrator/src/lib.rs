@@ -1,0 +1,8 @@
+//! The Copo orchestrator as a library: what the binary `copo` runs, and what its tests reach.
+//!
+//! Three rings (see ARCHITECTURE.md): words in `copo-proto`; decisions in [`supervisor`] and `context`, pure; edges in
+//! `runtime`, `server`, `cli` and `config`.
+
+pub mod layout;
+pub mod plan;
+pub mod supervisor;

@@ -1,0 +1,162 @@
+//! What can happen: the supervisor's input.
+
+use std::time::Duration;
+
+use copo_proto::v1;
+
+use super::run::RunId;
+
+/// The time an event is handled at, read by the driver; the supervisor reads no clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Now {
+    /// Monotonic time since the orchestrator started: delays and grace are measured by it.
+    pub mono: Duration,
+    /// Microseconds since the Unix epoch: cron and reports go by it.
+    pub wall: u64,
+}
+
+/// Something happened.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// The application is to come up: arm all triggers (of `names` and what they depend on, when not empty) and start
+    /// what starts with it. The first event there is.
+    Up {
+        /// Names as given to `copo up`.
+        names: Vec<String>,
+    },
+    /// Someone asks for something; answered by exactly one [`super::Action::Reply`].
+    Command {
+        /// Repeated in the reply.
+        request: RequestId,
+        /// Who asks.
+        by: Requester,
+        /// What for.
+        command: Command,
+    },
+    /// Whoever made this request no longer waits for its answer: forget it, no reply. What it set going goes on.
+    RequestGone {
+        /// The request.
+        request: RequestId,
+    },
+    /// A run's program runs.
+    Spawned {
+        /// The run.
+        run: RunId,
+        /// Its process id.
+        pid: u32,
+    },
+    /// A run could not be started.
+    SpawnFailed {
+        /// The run.
+        run: RunId,
+        /// Why, in words.
+        reason: String,
+    },
+    /// A run said through the SDK that it is ready.
+    Ready {
+        /// The run.
+        run: RunId,
+    },
+    /// A run asked to be told when it is to stop: it gets half the grace before the signal.
+    StopWatched {
+        /// The run.
+        run: RunId,
+    },
+    /// A run's main process has ended. Answered by [`super::Action::Drain`].
+    Exited {
+        /// The run.
+        run: RunId,
+        /// How.
+        outcome: Outcome,
+    },
+    /// What had arrived on the run's connections is appended (or its time was over). Answered by `Fence` and `Reap`.
+    Drained {
+        /// The run.
+        run: RunId,
+    },
+    /// Nothing of the run's process group is left.
+    GroupGone {
+        /// The run.
+        run: RunId,
+    },
+    /// The time that `next_deadline` named has come, or may have.
+    DeadlineReached,
+    /// The orchestrator itself was signalled to end: stop everything in order, as `Down` does; a second one kills.
+    Terminate,
+}
+
+/// Names one request for as long as it is unanswered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// Who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Requester {
+    /// A person: may do everything.
+    Person,
+    /// A run: without `control = true` it may only read and stop itself.
+    Run(RunId),
+}
+
+/// What may be asked. Names are as the person wrote them: process, internal name, `@group`.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// The state of all processes: answered by [`super::Reply::Processes`].
+    Ps,
+    /// Arm and start; answered `Done` when decided (spawning may still be under way, or dependences be waited for).
+    Start {
+        /// Names.
+        names: Vec<String>,
+    },
+    /// Stop and disarm; answered `Done` when every group is gone.
+    Stop {
+        /// Names.
+        names: Vec<String>,
+    },
+    /// Stop, then start; answered `Done` when the new runs are spawned (or wait for dependences).
+    Restart {
+        /// Names.
+        names: Vec<String>,
+    },
+    /// Run once, now; answered `Triggered`.
+    Trigger {
+        /// Name.
+        name: String,
+        /// Appended to the configured arguments.
+        args: Vec<String>,
+        /// Answer when the run has finished.
+        wait: bool,
+    },
+    /// Signal the group of what runs; `NOT_RUNNING` when nothing does.
+    Kill {
+        /// Name.
+        name: String,
+        /// The signal's name; the edge checks that it exists.
+        signal: String,
+    },
+    /// Answered when the condition holds.
+    Wait {
+        /// Names.
+        names: Vec<String>,
+        /// What to wait for.
+        condition: v1::wait::Condition,
+    },
+    /// Stop everything in reverse dependency order and end; answered when all groups are gone.
+    Down {
+        /// Overrides every `stop_grace`.
+        grace: Option<Duration>,
+        /// Kill at once.
+        kill: bool,
+    },
+}
+
+/// How a main process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It exited with this code.
+    Code(i32),
+    /// A signal of this number ended it.
+    Signal(i32),
+    /// It ended while nobody looked.
+    Unknown,
+}

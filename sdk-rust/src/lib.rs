@@ -1,0 +1,1 @@
+//! The Copo SDK for Rust.
