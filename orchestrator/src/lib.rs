@@ -5,4 +5,6 @@
 
 pub mod layout;
 pub mod plan;
+pub mod runtime;
+pub mod signal;
 pub mod supervisor;
