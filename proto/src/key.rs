@@ -155,7 +155,9 @@ mod tests {
                 by_definition(after, parts) || (!parts.is_empty() && by_definition(pattern, &parts[1..]))
             }
             (Some((Segment::One, after)), Some((_, rest))) => by_definition(after, rest),
-            (Some((Segment::Literal(literal), after)), Some((part, rest))) => literal == part && by_definition(after, rest),
+            (Some((Segment::Literal(literal), after)), Some((part, rest))) => {
+                literal == part && by_definition(after, rest)
+            }
             (Some(_), None) => false,
         }
     }

@@ -7,11 +7,7 @@ fn generate() -> String {
     let files = ["error", "context", "control", "session"].map(|name| root.join(format!("copo/v1/{name}.proto")));
     let descriptors = protox::compile(files, [root]).expect("the .proto files compile");
     let out = tempfile();
-    prost_build::Config::new()
-        .bytes(["."])
-        .out_dir(&out)
-        .compile_fds(descriptors)
-        .expect("the descriptors generate");
+    prost_build::Config::new().bytes(["."]).out_dir(&out).compile_fds(descriptors).expect("the descriptors generate");
     let code = std::fs::read_to_string(out.join("copo.v1.rs")).expect("one file for the one package");
     std::fs::remove_dir_all(&out).expect("the folder made above can be removed");
     code
