@@ -1,1 +1,25 @@
-//! The Copo SDK for Rust.
+//! The Copo SDK for Rust: take part in the shared context of a Copo application.
+//!
+//! ```no_run
+//! # fn main() -> copo::Result<()> {
+//! let client = copo::Client::connect()?; // COPO_SOCKET and COPO_TOKEN, as the orchestrator sets them
+//! client.udd_send(b"21.5")?; // pipelined: returns before the record is stored
+//! for item in client.udd_subscribe(&copo::SubscribeOptions::default())? {
+//!     if let copo::Item::Record(record) = item? {
+//!         println!("{} from {}", record.seq, record.sent_by);
+//!     }
+//! }
+//! client.close()
+//! # }
+//! ```
+
+mod client;
+mod error;
+mod options;
+mod subscription;
+
+pub use client::{Client, OnAcked, OnStop, OnWindow};
+pub use copo_proto::v1::{self, ErrorCode, Gap, MetaReport, UddRecord};
+pub use error::{Error, Result};
+pub use options::{ConnectOptions, From, Send, SubscribeOptions};
+pub use subscription::{Item, Stopper, Subscription};
