@@ -1,5 +1,7 @@
 //! The paths under COPO_HOME, in one place.
 
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use copo_proto::name;
@@ -140,3 +142,71 @@ impl Layout {
         instances.chain([self.socket()]).max_by_key(|path| path.as_os_str().len()).unwrap_or_else(|| self.socket())
     }
 }
+
+/// Where everything lies: $COPO_HOME made absolute, or `.copo` in the user's own folder ($HOME; %USERPROFILE% on
+/// Windows).
+pub fn home() -> io::Result<PathBuf> {
+    if let Some(home) = std::env::var_os(copo_proto::env::HOME).filter(|home| !home.is_empty()) {
+        return std::path::absolute(&home)
+            .map_err(|why| told(&why, format!("cannot use COPO_HOME {:?}: {why}", Path::new(&home))));
+    }
+    let variable = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
+    match std::env::var_os(variable).map(PathBuf::from) {
+        Some(own) if own.is_absolute() => Ok(own.join(".copo")),
+        Some(_) | None => Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            format!("cannot find a place for Copo's files: neither COPO_HOME nor {variable} says an absolute path"),
+        )),
+    }
+}
+
+/// Makes the folders that are there before anything runs, for this user alone (0700).
+pub fn prepare(layout: &Layout) -> io::Result<()> {
+    make_private(layout.home(), false)?;
+    // Somebody's own choice of home may be open to others; the application's folder inside never is.
+    make_private(&layout.root(), true)?;
+    for folder in [layout.pids(), layout.logs(), layout.orchestrator()] {
+        make_private(&folder, true)?;
+    }
+    Ok(())
+}
+
+/// Makes the folder and those above it; one that is there is closed to others when `close` says so.
+fn make_private(folder: &Path, close: bool) -> io::Result<()> {
+    let is_there = folder.is_dir();
+    let made = if is_there { Ok(()) } else { create_private(folder) };
+    let closed = made.and_then(|()| if is_there && close { close_to_others(folder) } else { Ok(()) });
+    closed.map_err(|why| told(&why, format!("cannot make the folder {}: {why}", folder.display())))
+}
+
+fn told(why: &io::Error, message: String) -> io::Error {
+    io::Error::new(why.kind(), message)
+}
+
+#[cfg(unix)]
+fn create_private(folder: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+#[cfg(unix)]
+fn close_to_others(folder: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = fs::metadata(folder)?.permissions().mode();
+    if mode & 0o077 == 0 { Ok(()) } else { fs::set_permissions(folder, fs::Permissions::from_mode(0o700)) }
+}
+
+#[cfg(windows)]
+fn create_private(folder: &Path) -> io::Result<()> {
+    fs::create_dir_all(folder)
+}
+
+/// A folder in a user's profile inherits that it is for this user alone.
+#[cfg(windows)]
+fn close_to_others(_folder: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "layout_tests.rs"]
+mod tests;

@@ -3,7 +3,10 @@
 //! Three rings (see ARCHITECTURE.md): words in `copo-proto`; decisions in [`supervisor`] and `context`, pure; edges in
 //! `runtime`, `server`, `cli` and `config`.
 
+pub mod config;
 pub mod layout;
+#[cfg(windows)]
+mod layout_windows;
 pub mod plan;
 pub mod runtime;
 pub mod signal;

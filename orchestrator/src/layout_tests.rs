@@ -1,0 +1,41 @@
+use super::*;
+
+#[cfg(unix)]
+#[test]
+fn folders_are_for_their_user_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().expect("a folder");
+    let layout = Layout::new(&folder.path().join("home"), "weather");
+    fs::create_dir_all(layout.logs()).expect("made before, open to others");
+
+    prepare(&layout).expect("prepared");
+    prepare(&layout).expect("prepared again");
+
+    for made in [layout.root(), layout.pids(), layout.logs(), layout.orchestrator()] {
+        let mode = fs::metadata(&made).expect("a folder").permissions().mode();
+        assert_eq!(mode & 0o777, 0o700, "{}", made.display());
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_home_that_is_there_keeps_its_mode() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("opened");
+
+    prepare(&Layout::new(folder.path(), "weather")).expect("prepared");
+
+    assert_eq!(fs::metadata(folder.path()).expect("a folder").permissions().mode() & 0o777, 0o755);
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("file");
+    fs::write(&file, "").expect("a file");
+
+    let error = prepare(&Layout::new(&file, "weather")).expect_err("a file is no folder");
+
+    assert!(error.to_string().starts_with(&format!("cannot make the folder {}: ", file.display())), "{error}");
+}
