@@ -20,7 +20,8 @@ use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken}
 pub fn owner_hash(home: &Path) -> String {
     let sid = user_sid().unwrap_or_else(|error| panic!("cannot ask Windows for this process's user: {error}"));
     let home = std::path::absolute(home).unwrap_or_else(|_| home.to_owned());
-    let digest = Sha256::new().chain_update(sid.as_bytes()).chain_update(home.as_os_str().as_encoded_bytes()).finalize();
+    let digest =
+        Sha256::new().chain_update(sid.as_bytes()).chain_update(home.as_os_str().as_encoded_bytes()).finalize();
     digest[..8].iter().fold(String::with_capacity(16), |mut hex, byte| {
         let _ = write!(hex, "{byte:02x}"); // Writing to a String cannot fail.
         hex
