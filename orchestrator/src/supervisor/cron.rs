@@ -1,5 +1,6 @@
 //! Cron schedules: when a `trigger_definition` fires, in its time zone, right across daylight-saving changes.
 
+use chrono::{DateTime, TimeDelta};
 use chrono_tz::Tz;
 use croner::parser::{CronParser, Seconds, Year};
 
@@ -35,6 +36,20 @@ impl Schedule {
         let since = chrono::DateTime::UNIX_EPOCH.with_timezone(&Tz::UTC);
         cron.find_next_occurrence(&since, false).map_err(|_| CronError::Never)?;
         Ok(Self { cron, zone })
+    }
+
+    /// The first time after `wall` at which it fires, both microseconds since the Unix epoch; `None`: never again.
+    #[must_use]
+    pub fn next_after(&self, wall: u64) -> Option<u64> {
+        let mut since = DateTime::from_timestamp_micros(i64::try_from(wall).ok()?)?.with_timezone(&self.zone);
+        // The library gives up at a day that the zone leaves out altogether: it goes on the day after.
+        for _ in 0..2 {
+            if let Ok(next) = self.cron.find_next_occurrence(&since, false) {
+                return u64::try_from(next.timestamp_micros()).ok();
+            }
+            since = since.checked_add_signed(TimeDelta::hours(24))?;
+        }
+        None
     }
 
     /// Its time zone.

@@ -15,6 +15,16 @@ pub struct Now {
     pub wall: u64,
 }
 
+/// When the supervisor wants to be asked again, by whichever clock comes first. At that time the driver hands it an
+/// [`Event::DeadlineReached`]; one that comes too early does no harm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deadline {
+    /// By [`Now::mono`]: backoff, grace, ready_timeout.
+    pub mono: Option<Duration>,
+    /// By [`Now::wall`]: cron. When the wall clock is set, the driver wakes up and says `DeadlineReached`.
+    pub wall: Option<u64>,
+}
+
 /// Something happened.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
@@ -51,6 +61,8 @@ pub enum Event {
         run: RunId,
         /// Why, in words.
         reason: String,
+        /// Trying again would not help (no such program, not executable): no restart follows, whatever the policy.
+        is_final: bool,
     },
     /// A run said through the SDK that it is ready.
     Ready {
@@ -155,8 +167,13 @@ pub enum Command {
 pub enum Outcome {
     /// It exited with this code.
     Code(i32),
-    /// A signal of this number ended it.
-    Signal(i32),
+    /// A signal ended it.
+    Signal {
+        /// Its number.
+        number: i32,
+        /// Its name, such as "SIGKILL": the edge knows it, the supervisor only repeats it.
+        name: &'static str,
+    },
     /// It ended while nobody looked.
     Unknown,
 }

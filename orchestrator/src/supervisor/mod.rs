@@ -5,8 +5,11 @@
 pub mod action;
 pub mod cron;
 pub mod event;
+pub mod graph;
+mod orchestrator;
 pub mod run;
 
 pub use action::{Action, Reply, Spawn};
-pub use event::{Command, Event, Now, Outcome, RequestId, Requester};
+pub use event::{Command, Deadline, Event, Now, Outcome, RequestId, Requester};
+pub use orchestrator::Orchestrator;
 pub use run::{Instance, RunId, RunSeed};
