@@ -4,6 +4,7 @@
 //! `runtime`, `server`, `cli` and `config`.
 
 pub mod config;
+pub mod context;
 pub mod layout;
 #[cfg(windows)]
 mod layout_windows;
