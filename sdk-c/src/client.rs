@@ -6,7 +6,7 @@ use copo::Client;
 
 use crate::error::Failure;
 use crate::guard::entry;
-use crate::handle::{CopoClient, client, place};
+use crate::handle::{self, CopoClient, place};
 use crate::text::{optional_text, timeout};
 
 /// What the orchestrator's log calls this SDK.
@@ -22,7 +22,7 @@ pub struct CopoConnectOptions {
     pub token: *const c_char,
     /// Without a token: who is speaking; records are then sent by "@<name>". NULL: a default.
     pub name: *const c_char,
-    /// How long connecting may take, in milliseconds; 0: a default, negative: for ever.
+    /// How long connecting may take, in milliseconds; 0 or less: 5 s.
     pub timeout_ms: i64,
     /// Zero.
     pub reserved: [u64; 4],
@@ -83,8 +83,8 @@ unsafe fn connect_with(options: &CopoConnectOptions) -> Result<Client, Failure> 
     if let Some(name) = name {
         connect = connect.name(name);
     }
-    if options.timeout_ms != 0 {
-        connect = connect.timeout(timeout(options.timeout_ms));
+    if let Some(timeout) = timeout(options.timeout_ms).filter(|timeout| !timeout.is_zero()) {
+        connect = connect.timeout(timeout);
     }
     Ok(connect.connect()?)
 }
@@ -95,10 +95,10 @@ unsafe fn connect_with(options: &CopoConnectOptions) -> Result<Client, Failure> 
 /// # Safety
 /// The conventions of this file.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn copo_flush(handle: *mut CopoClient, timeout_ms: i64) -> i32 {
+pub unsafe extern "C" fn copo_flush(client: *mut CopoClient, timeout_ms: i64) -> i32 {
     entry(|| {
         // SAFETY: the conventions.
-        let client = unsafe { client(handle) }?;
+        let client = unsafe { handle::client(client) }?;
         match timeout(timeout_ms) {
             Some(timeout) => client.flush_timeout(timeout)?,
             None => client.flush()?,
@@ -113,10 +113,10 @@ pub unsafe extern "C" fn copo_flush(handle: *mut CopoClient, timeout_ms: i64) ->
 /// # Safety
 /// The conventions of this file.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn copo_client_close(handle: *mut CopoClient) -> i32 {
+pub unsafe extern "C" fn copo_client_close(client: *mut CopoClient) -> i32 {
     entry(|| {
         // SAFETY: the conventions.
-        unsafe { client(handle) }?.close()?;
+        unsafe { handle::client(client) }?.close()?;
         Ok(())
     })
 }

@@ -114,14 +114,8 @@ pub(crate) fn lend(item: &Item, texts: &mut Texts) -> CopoItem {
     }
 }
 
-const NO_RECORD: CopoRecord = CopoRecord {
-    seq: 0,
-    sent_time: 0,
-    sent_by: ptr::null(),
-    key: ptr::null(),
-    udd_buff: ptr::null(),
-    udd_len: 0,
-};
+const NO_RECORD: CopoRecord =
+    CopoRecord { seq: 0, sent_time: 0, sent_by: ptr::null(), key: ptr::null(), udd_buff: ptr::null(), udd_len: 0 };
 const NO_FACTS: CopoFacts = CopoFacts {
     event: 0,
     has_exit_code: false,

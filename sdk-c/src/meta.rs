@@ -6,7 +6,7 @@ use copo::ErrorCode;
 
 use crate::error::Failure;
 use crate::guard::entry;
-use crate::handle::{CopoClient, client, place};
+use crate::handle::{self, CopoClient, place};
 use crate::text::{bytes, timeout};
 
 /// Sends a report, pipelined like a record and in order with them.
@@ -14,10 +14,10 @@ use crate::text::{bytes, timeout};
 /// # Safety
 /// The conventions of this file.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn copo_meta_report(handle: *mut CopoClient, data: *const c_void, len: usize) -> i32 {
+pub unsafe extern "C" fn copo_meta_report(client: *mut CopoClient, data: *const c_void, len: usize) -> i32 {
     entry(|| {
         // SAFETY: the conventions.
-        let (client, data) = unsafe { (client(handle)?, bytes(data, len)?) };
+        let (client, data) = unsafe { (handle::client(client)?, bytes(data, len)?) };
         Ok(client.meta_report(data)?)
     })
 }
@@ -27,10 +27,10 @@ pub unsafe extern "C" fn copo_meta_report(handle: *mut CopoClient, data: *const 
 /// # Safety
 /// The conventions of this file.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn copo_ready(handle: *mut CopoClient) -> i32 {
+pub unsafe extern "C" fn copo_ready(client: *mut CopoClient) -> i32 {
     entry(|| {
         // SAFETY: the conventions.
-        Ok(unsafe { client(handle) }?.ready()?)
+        Ok(unsafe { handle::client(client) }?.ready()?)
     })
 }
 
@@ -40,10 +40,10 @@ pub unsafe extern "C" fn copo_ready(handle: *mut CopoClient) -> i32 {
 /// # Safety
 /// The conventions of this file.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn copo_stop_requested(handle: *mut CopoClient, out: *mut bool) -> i32 {
+pub unsafe extern "C" fn copo_stop_requested(client: *mut CopoClient, out: *mut bool) -> i32 {
     entry(|| {
         // SAFETY: the conventions.
-        let (client, out) = unsafe { (client(handle)?, place("out", out)?) };
+        let (client, out) = unsafe { (handle::client(client)?, place("out", out)?) };
         out.write(client.stop_requested()?);
         Ok(())
     })
@@ -54,10 +54,10 @@ pub unsafe extern "C" fn copo_stop_requested(handle: *mut CopoClient, out: *mut 
 /// # Safety
 /// The conventions of this file.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn copo_stop_wait(handle: *mut CopoClient, timeout_ms: i64) -> i32 {
+pub unsafe extern "C" fn copo_stop_wait(client: *mut CopoClient, timeout_ms: i64) -> i32 {
     entry(|| {
         // SAFETY: the conventions.
-        if unsafe { client(handle) }?.wait_stop(timeout(timeout_ms))? {
+        if unsafe { handle::client(client) }?.wait_stop(timeout(timeout_ms))? {
             return Ok(());
         }
         let message = format!("cannot tell of a stop: none was asked for within {timeout_ms} ms");

@@ -7,7 +7,7 @@ use copo::{From, SubscribeOptions};
 
 use crate::error::Failure;
 use crate::guard::entry;
-use crate::handle::{CopoClient, CopoSubscription, client, place, reading, subscription};
+use crate::handle::{self, CopoClient, CopoSubscription, place};
 use crate::item::{CopoItem, lend};
 use crate::text::{optional_text, timeout};
 
@@ -31,7 +31,7 @@ pub struct CopoSubscribeOptions {
     pub log_id: *const u8,
     /// Which records: a key, in which "*" is any one segment and "**" any number of them; NULL: all.
     pub key_pattern: *const c_char,
-    /// Leave out records.
+    /// Leave out records; only together with `reports`.
     pub no_records: bool,
     /// Give reports too.
     pub reports: bool,
@@ -49,13 +49,13 @@ pub struct CopoSubscribeOptions {
 /// The conventions of this file.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn copo_udd_subscribe(
-    handle: *mut CopoClient,
+    client: *mut CopoClient,
     options: *const CopoSubscribeOptions,
     out: *mut *mut CopoSubscription,
 ) -> i32 {
     entry(|| {
         // SAFETY: the conventions.
-        let (client, out) = unsafe { (client(handle)?, place("out", out)?) };
+        let (client, out) = unsafe { (handle::client(client)?, place("out", out)?) };
         // SAFETY: the conventions.
         let options = match unsafe { options.as_ref() } {
             // SAFETY: the conventions.
@@ -77,8 +77,7 @@ unsafe fn translate(options: &CopoSubscribeOptions) -> Result<SubscribeOptions, 
         COPO_FROM_TIME => From::Time(options.start),
         _ => return Err(Failure::argument("options.from", "it is none of COPO_FROM_…")),
     };
-    let mut translated =
-        SubscribeOptions::default().from(from).records(!options.no_records).reports(options.reports);
+    let mut translated = SubscribeOptions::default().from(from).records(!options.no_records).reports(options.reports);
     // SAFETY: this function's own promise.
     if let Some(pattern) = unsafe { optional_text("options.key_pattern", options.key_pattern) }? {
         translated = translated.key_pattern(pattern);
@@ -100,10 +99,14 @@ unsafe fn translate(options: &CopoSubscribeOptions) -> Result<SubscribeOptions, 
 /// # Safety
 /// The conventions of this file.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn copo_udd_next(handle: *mut CopoSubscription, timeout_ms: i64, out: *mut CopoItem) -> i32 {
+pub unsafe extern "C" fn copo_udd_next(
+    subscription: *mut CopoSubscription,
+    timeout_ms: i64,
+    out: *mut CopoItem,
+) -> i32 {
     entry(|| {
         // SAFETY: the conventions: one reading thread at a time.
-        let (reading, out) = unsafe { (reading(handle)?, place("out", out)?) };
+        let (reading, out) = unsafe { (handle::reading(subscription)?, place("out", out)?) };
         let item = reading.lent.insert(reading.subscription.next(timeout(timeout_ms))?);
         out.write(lend(item, &mut reading.texts));
         Ok(())
@@ -116,10 +119,10 @@ pub unsafe extern "C" fn copo_udd_next(handle: *mut CopoSubscription, timeout_ms
 /// # Safety
 /// The conventions of this file.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn copo_subscription_stop(handle: *const CopoSubscription) -> i32 {
+pub unsafe extern "C" fn copo_subscription_stop(subscription: *const CopoSubscription) -> i32 {
     entry(|| {
         // SAFETY: the conventions; the stopper stands apart from what the reading thread uses.
-        unsafe { subscription(handle) }?.stopper.stop();
+        unsafe { handle::subscription(subscription) }?.stopper.stop();
         Ok(())
     })
 }
@@ -130,11 +133,16 @@ pub unsafe extern "C" fn copo_subscription_stop(handle: *const CopoSubscription)
 /// # Safety
 /// The conventions of this file; `log_id` points to 16 bytes.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn copo_subscription_log(handle: *mut CopoSubscription, head: *mut u64, log_id: *mut u8) -> i32 {
+pub unsafe extern "C" fn copo_subscription_log(
+    subscription: *mut CopoSubscription,
+    head: *mut u64,
+    log_id: *mut u8,
+) -> i32 {
     entry(|| {
         // SAFETY: the conventions.
-        let (reading, head, log_id) =
-            unsafe { (reading(handle)?, place("head", head)?, place("log_id", log_id.cast::<[u8; 16]>())?) };
+        let (reading, head, log_id) = unsafe {
+            (handle::reading(subscription)?, place("head", head)?, place("log_id", log_id.cast::<[u8; 16]>())?)
+        };
         head.write(reading.subscription.head());
         log_id.write(<[u8; 16]>::try_from(&reading.subscription.log_id()[..]).unwrap_or_default());
         Ok(())

@@ -2,10 +2,13 @@
 
 use std::ffi::{c_char, c_void};
 
+use copo::ErrorCode;
+
+use crate::error::Failure;
 use crate::guard::entry;
-use crate::handle::{CopoClient, client, place};
+use crate::handle::{self, CopoClient, place};
 use crate::item::{CopoRecord, own_record};
-use crate::text::{CopoStrings, bytes, optional_text, own_strings, strings, text};
+use crate::text::{CopoStrings, bytes, optional_text, own_strings, strings, text, timeout};
 
 /// Sends one record, pipelined: returns when it is on its way, not when it is stored (`copo_flush` waits for that, and the
 /// first error of an earlier send is given by a later call). Waits while the window of unacknowledged sends is full.
@@ -13,10 +16,10 @@ use crate::text::{CopoStrings, bytes, optional_text, own_strings, strings, text}
 /// # Safety
 /// The conventions of this file.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn copo_udd_send(handle: *mut CopoClient, data: *const c_void, len: usize) -> i32 {
+pub unsafe extern "C" fn copo_udd_send(client: *mut CopoClient, data: *const c_void, len: usize) -> i32 {
     entry(|| {
         // SAFETY: the conventions.
-        let (client, data) = unsafe { (client(handle)?, bytes(data, len)?) };
+        let (client, data) = unsafe { (handle::client(client)?, bytes(data, len)?) };
         Ok(client.udd_send(data)?)
     })
 }
@@ -27,14 +30,14 @@ pub unsafe extern "C" fn copo_udd_send(handle: *mut CopoClient, data: *const c_v
 /// The conventions of this file.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn copo_udd_send_key(
-    handle: *mut CopoClient,
+    client: *mut CopoClient,
     key: *const c_char,
     data: *const c_void,
     len: usize,
 ) -> i32 {
     entry(|| {
         // SAFETY: the conventions.
-        let (client, key, data) = unsafe { (client(handle)?, text("key", key)?, bytes(data, len)?) };
+        let (client, key, data) = unsafe { (handle::client(client)?, text("key", key)?, bytes(data, len)?) };
         Ok(client.udd_send_key(key, data)?)
     })
 }
@@ -44,10 +47,10 @@ pub unsafe extern "C" fn copo_udd_send_key(
 /// # Safety
 /// The conventions of this file.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn copo_udd_try_send(handle: *mut CopoClient, data: *const c_void, len: usize) -> i32 {
+pub unsafe extern "C" fn copo_udd_try_send(client: *mut CopoClient, data: *const c_void, len: usize) -> i32 {
     entry(|| {
         // SAFETY: the conventions.
-        let (client, data) = unsafe { (client(handle)?, bytes(data, len)?) };
+        let (client, data) = unsafe { (handle::client(client)?, bytes(data, len)?) };
         Ok(client.try_udd_send(data)?)
     })
 }
@@ -58,14 +61,14 @@ pub unsafe extern "C" fn copo_udd_try_send(handle: *mut CopoClient, data: *const
 /// The conventions of this file.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn copo_udd_try_send_key(
-    handle: *mut CopoClient,
+    client: *mut CopoClient,
     key: *const c_char,
     data: *const c_void,
     len: usize,
 ) -> i32 {
     entry(|| {
         // SAFETY: the conventions.
-        let (client, key, data) = unsafe { (client(handle)?, text("key", key)?, bytes(data, len)?) };
+        let (client, key, data) = unsafe { (handle::client(client)?, text("key", key)?, bytes(data, len)?) };
         Ok(client.try_udd_send_key(key, data)?)
     })
 }
@@ -76,14 +79,14 @@ pub unsafe extern "C" fn copo_udd_try_send_key(
 /// The conventions of this file.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn copo_udd_send_sync(
-    handle: *mut CopoClient,
+    client: *mut CopoClient,
     data: *const c_void,
     len: usize,
     seq: *mut u64,
 ) -> i32 {
     entry(|| {
         // SAFETY: the conventions.
-        let (client, data, seq) = unsafe { (client(handle)?, bytes(data, len)?, place("seq", seq)?) };
+        let (client, data, seq) = unsafe { (handle::client(client)?, bytes(data, len)?, place("seq", seq)?) };
         seq.write(client.udd_send_sync(data)?);
         Ok(())
     })
@@ -95,7 +98,7 @@ pub unsafe extern "C" fn copo_udd_send_sync(
 /// The conventions of this file.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn copo_udd_send_sync_key(
-    handle: *mut CopoClient,
+    client: *mut CopoClient,
     key: *const c_char,
     data: *const c_void,
     len: usize,
@@ -104,8 +107,55 @@ pub unsafe extern "C" fn copo_udd_send_sync_key(
     entry(|| {
         // SAFETY: the conventions.
         let (client, key, data, seq) =
-            unsafe { (client(handle)?, text("key", key)?, bytes(data, len)?, place("seq", seq)?) };
+            unsafe { (handle::client(client)?, text("key", key)?, bytes(data, len)?, place("seq", seq)?) };
         seq.write(client.udd_send_key_sync(key, data)?);
+        Ok(())
+    })
+}
+
+/// One record to send, with everything that can be said about it. Zero it first.
+#[repr(C)]
+pub struct CopoSend {
+    /// Its key; NULL or "": none.
+    pub key: *const c_char,
+    /// Its data.
+    pub data: *const c_void,
+    /// Bytes in data.
+    pub len: usize,
+    /// Append only if `expect_seq` is the seq of the newest record of the key (0: if there is none).
+    pub has_expect_seq: bool,
+    /// That seq.
+    pub expect_seq: u64,
+    /// How long to wait, in milliseconds; 0 or less: as long as it takes.
+    pub timeout_ms: i64,
+    /// Zero.
+    pub reserved: [u64; 4],
+}
+
+/// Sends one record as told. With `seq` NULL it is pipelined as by `copo_udd_send`; else waits until it is stored, as
+/// `copo_udd_send_sync` does, and then COPO_ERROR_CODE_CONFLICT tells that `expect_seq` did not hold.
+///
+/// # Safety
+/// The conventions of this file.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn copo_udd_send_with(client: *mut CopoClient, send: *const CopoSend, seq: *mut u64) -> i32 {
+    entry(|| {
+        // SAFETY: the conventions.
+        let (client, options) = unsafe { (handle::client(client)?, send.as_ref()) };
+        let options = options.ok_or_else(|| Failure::argument("send", "it is NULL"))?;
+        // SAFETY: the conventions.
+        let (key, data) = unsafe { (optional_text("key", options.key)?, bytes(options.data, options.len)?) };
+        let send = copo::Send {
+            key: key.unwrap_or(""),
+            data,
+            expect_seq: options.has_expect_seq.then_some(options.expect_seq),
+            timeout: timeout(options.timeout_ms).filter(|timeout| !timeout.is_zero()),
+        };
+        // SAFETY: the conventions; NULL is what asks for pipelining.
+        match unsafe { place("seq", seq) } {
+            Ok(seq) => seq.write(client.send_sync(&send)?),
+            Err(_) => client.send(&send)?,
+        }
         Ok(())
     })
 }
@@ -116,10 +166,10 @@ pub unsafe extern "C" fn copo_udd_send_sync_key(
 /// # Safety
 /// The conventions of this file.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn copo_udd_get(handle: *mut CopoClient, key: *const c_char, out: *mut *mut CopoRecord) -> i32 {
+pub unsafe extern "C" fn copo_udd_get(client: *mut CopoClient, key: *const c_char, out: *mut *mut CopoRecord) -> i32 {
     entry(|| {
         // SAFETY: the conventions.
-        let (client, key, out) = unsafe { (client(handle)?, optional_text("key", key)?, place("out", out)?) };
+        let (client, key, out) = unsafe { (handle::client(client)?, optional_text("key", key)?, place("out", out)?) };
         match client.udd_get(key)? {
             Some(record) => out.write(own_record(record)),
             None => return Err(no_record(key)),
@@ -128,12 +178,12 @@ pub unsafe extern "C" fn copo_udd_get(handle: *mut CopoClient, key: *const c_cha
     })
 }
 
-fn no_record(key: Option<&str>) -> crate::error::Failure {
+fn no_record(key: Option<&str>) -> Failure {
     let message = match key {
         Some(key) => format!("cannot get the newest record of {key:?}: there is none"),
         None => "cannot get the newest record: there is none".to_owned(),
     };
-    crate::error::Failure { code: copo::ErrorCode::NotFound, message }
+    Failure { code: ErrorCode::NotFound, message }
 }
 
 /// The headers: the names of the fields of a record, for people and programs that read them. Free them with
@@ -142,10 +192,10 @@ fn no_record(key: Option<&str>) -> crate::error::Failure {
 /// # Safety
 /// The conventions of this file.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn copo_udd_headers(handle: *mut CopoClient, out: *mut *mut CopoStrings) -> i32 {
+pub unsafe extern "C" fn copo_udd_headers(client: *mut CopoClient, out: *mut *mut CopoStrings) -> i32 {
     entry(|| {
         // SAFETY: the conventions.
-        let (client, out) = unsafe { (client(handle)?, place("out", out)?) };
+        let (client, out) = unsafe { (handle::client(client)?, place("out", out)?) };
         out.write(own_strings(client.udd_headers()?));
         Ok(())
     })
@@ -157,13 +207,13 @@ pub unsafe extern "C" fn copo_udd_headers(handle: *mut CopoClient, out: *mut *mu
 /// The conventions of this file.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn copo_udd_set_headers(
-    handle: *mut CopoClient,
+    client: *mut CopoClient,
     headers: *const *const c_char,
     len: usize,
 ) -> i32 {
     entry(|| {
         // SAFETY: the conventions.
-        let (client, headers) = unsafe { (client(handle)?, strings(headers, len)?) };
+        let (client, headers) = unsafe { (handle::client(client)?, strings(headers, len)?) };
         Ok(client.udd_set_headers(&headers)?)
     })
 }
