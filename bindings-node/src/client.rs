@@ -74,7 +74,8 @@ pub fn connect(options: ConnectOptions) -> AsyncTask<Blocking<NativeClient>> {
             connect = connect.name(name);
         }
         if options.window.is_some() || options.window_bytes.is_some() {
-            connect = connect.window(options.window.unwrap_or(u32::MAX), options.window_bytes.map_or(u64::MAX, |b| b as u64));
+            connect =
+                connect.window(options.window.unwrap_or(u32::MAX), options.window_bytes.map_or(u64::MAX, |b| b as u64));
         }
         connect.connect().map(|client| NativeClient { client })
     })

@@ -234,7 +234,11 @@ fn read(shared: &Shared, mut subscription: copo::Subscription) {
 }
 
 /// Puts the first item and all that has come with it on the shelf; gives the error that ended the subscription.
-fn fill(shelf: &mut Shelf, first: copo::Result<copo::Item>, subscription: &mut copo::Subscription) -> Option<copo::Error> {
+fn fill(
+    shelf: &mut Shelf,
+    first: copo::Result<copo::Item>,
+    subscription: &mut copo::Subscription,
+) -> Option<copo::Error> {
     let mut next = first.map(Some);
     loop {
         match next {
