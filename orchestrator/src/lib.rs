@@ -10,5 +10,6 @@ pub mod layout;
 mod layout_windows;
 pub mod plan;
 pub mod runtime;
+pub mod server;
 pub mod signal;
 pub mod supervisor;

@@ -1,0 +1,146 @@
+//! The request table: one arm per kind of request.
+//!
+//! What is asked of the context is answered at once. What is asked of processes becomes a command to the supervisor, which
+//! also decides who may; its answer comes back by [`Hub::reply`].
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use copo_proto::key;
+use copo_proto::v1::{self, ErrorCode, request, response};
+
+use super::error;
+use super::hub::Hub;
+use super::identity::Admitted;
+use super::line::Line;
+use crate::signal;
+use crate::supervisor::{Command, Event};
+
+/// What becomes of a request.
+enum Answer {
+    Now(response::Kind),
+    BySupervisor(Command),
+}
+
+const DONE: Answer = Answer::Now(response::Kind::Done(v1::Done {}));
+
+/// Answers a request, or hands it to whoever will. Sends and Subscribe are not among them.
+pub(super) fn answer(hub: &Rc<Hub>, line: &Rc<Line>, id: u64, kind: Option<request::Kind>) {
+    let answer = match kind {
+        Some(kind) => decide(hub, line, kind),
+        None => Err(error(ErrorCode::Unsupported, "cannot do what is asked: this orchestrator does not know it")),
+    };
+    let answer = answer.and_then(|answer| match answer {
+        Answer::Now(kind) => Ok(Some(kind)),
+        Answer::BySupervisor(command) => hub.command(line, id, command).map(|()| None),
+    });
+    match answer {
+        Ok(Some(kind)) => line.respond(id, kind),
+        Ok(None) => {}
+        Err(error) => line.respond(id, response::Kind::Error(error)),
+    }
+}
+
+fn decide(hub: &Hub, line: &Line, kind: request::Kind) -> Result<Answer, v1::Error> {
+    use request::Kind;
+    match kind {
+        Kind::UddSend(_) | Kind::MetaSend(_) | Kind::Subscribe(_) => {
+            Err(error(ErrorCode::Internal, "cannot answer a send or a subscription as a request"))
+        }
+        Kind::UddGet(get) => newest(hub, get.key.as_deref()),
+        Kind::UddHeaders(v1::UddHeaders {}) => Ok(Answer::Now(response::Kind::Headers(hub.headers()))),
+        Kind::UddSetHeaders(set) => {
+            check_not_fenced(line, "set the headers")?;
+            hub.set_headers(line.speaker.sent_by(), set.headers).map(|()| DONE)
+        }
+        Kind::UddPurge(v1::UddPurge {}) => {
+            check_control(line, "purge the records")?;
+            hub.purge(line.speaker.sent_by()).map(|()| DONE)
+        }
+        Kind::Ready(v1::Ready {}) => {
+            let run = run_of(line, "be ready")?.run;
+            hub.tell(Event::Ready { run });
+            Ok(DONE)
+        }
+        Kind::WatchStop(v1::WatchStop {}) => {
+            let run = run_of(line, "be told when to stop")?.run;
+            hub.tell(Event::StopWatched { run });
+            Ok(DONE)
+        }
+        Kind::Status(v1::Status {}) => Ok(Answer::Now(response::Kind::Status(hub.status()))),
+        Kind::Ps(v1::Ps {}) => Ok(Answer::BySupervisor(Command::Ps)),
+        Kind::Wait(wait) => condition(wait).map(Answer::BySupervisor),
+        Kind::Start(v1::Start { names }) => control(line, Command::Start { names }),
+        Kind::Stop(v1::Stop { names }) => control(line, Command::Stop { names }),
+        Kind::Restart(v1::Restart { names }) => control(line, Command::Restart { names }),
+        Kind::Trigger(v1::Trigger { name, args, wait }) => control(line, Command::Trigger { name, args, wait }),
+        Kind::Kill(v1::Kill { name, signal }) => control(line, kill(name, &signal)?),
+        Kind::Down(v1::Down { grace_ms, kill, purge }) => {
+            if purge {
+                check_control(line, "purge the context")?;
+                hub.purge_when_down();
+            }
+            control(line, Command::Down { grace: grace_ms.map(Duration::from_millis), kill })
+        }
+    }
+}
+
+fn newest(hub: &Hub, key: Option<&str>) -> Result<Answer, v1::Error> {
+    if let Some(key) = key {
+        let invalid = |why| error(ErrorCode::InvalidKey, format!("cannot get the newest record of {key:?}: {why}"));
+        key::check(key).map_err(invalid)?;
+    }
+    match hub.newest(key) {
+        Some(record) => Ok(Answer::Now(response::Kind::Record(record))),
+        None => {
+            let of = key.map(|key| format!(" of the key {key:?}")).unwrap_or_default();
+            Err(error(ErrorCode::NotFound, format!("cannot get the newest record{of}: there is none")))
+        }
+    }
+}
+
+fn condition(wait: v1::Wait) -> Result<Command, v1::Error> {
+    match wait.condition() {
+        v1::wait::Condition::Unspecified => {
+            Err(error(ErrorCode::InvalidArgument, "cannot wait: no condition that this orchestrator knows is named"))
+        }
+        condition @ (v1::wait::Condition::Ready | v1::wait::Condition::Finished | v1::wait::Condition::Up) => {
+            Ok(Command::Wait { names: wait.names, condition })
+        }
+    }
+}
+
+fn kill(name: String, signal: &str) -> Result<Command, v1::Error> {
+    let unknown = || error(ErrorCode::InvalidArgument, format!("cannot signal {name}: there is no signal {signal:?}"));
+    let signal = signal::canonical(signal).ok_or_else(unknown)?.to_owned();
+    Ok(Command::Kill { name, signal })
+}
+
+/// A command that changes something: a run that has ended gives none any more. Who may, the supervisor decides.
+fn control(line: &Line, command: Command) -> Result<Answer, v1::Error> {
+    check_not_fenced(line, "control processes").map(|()| Answer::BySupervisor(command))
+}
+
+fn check_not_fenced(line: &Line, what: &str) -> Result<(), v1::Error> {
+    if line.speaker.is_fenced() {
+        let name = line.speaker.sent_by();
+        return Err(error(ErrorCode::Fenced, format!("cannot {what}: this run of {name} has ended")));
+    }
+    Ok(())
+}
+
+fn check_control(line: &Line, what: &str) -> Result<(), v1::Error> {
+    check_not_fenced(line, what)?;
+    if line.speaker.may_control() {
+        return Ok(());
+    }
+    let name = line.speaker.sent_by();
+    Err(error(ErrorCode::Forbidden, format!("cannot {what}: {name} needs `control = true`")))
+}
+
+/// The run that speaks, for what only a living run can do.
+fn run_of<'a>(line: &'a Line, what: &str) -> Result<&'a Rc<Admitted>, v1::Error> {
+    check_not_fenced(line, what)?;
+    let person = || error(ErrorCode::InvalidArgument, format!("cannot {what}: only a run can, and this is a person"));
+    line.speaker.run().ok_or_else(person)
+}

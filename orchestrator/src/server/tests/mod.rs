@@ -1,0 +1,1 @@
+//! The server as a raw client sees it.
