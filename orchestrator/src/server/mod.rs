@@ -31,7 +31,6 @@ pub use hub::{About, Hub};
 pub use identity::Identity;
 pub use stream::{Listener, bind};
 
-
 /// What a connection may cost the others.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {

@@ -69,7 +69,8 @@ async fn read_hello(
     let read = async {
         loop {
             if let Some(frame) = decoder.next_frame().map_err(|error| frame_error(&error))? {
-                let not_hello = |error| malformed(format!("cannot admit the connection: its first frame is no Hello: {error}"));
+                let not_hello =
+                    |error| malformed(format!("cannot admit the connection: its first frame is no Hello: {error}"));
                 return v1::Hello::decode(frame).map(Some).map_err(not_hello);
             }
             decoder.buffer().reserve(1024);
@@ -265,9 +266,8 @@ impl Session {
 
     fn answer(&mut self, id: u64, kind: Option<request::Kind>) -> Option<Handled> {
         match kind {
-            Some(request::Kind::Subscribe(subscribe)) => {
-                subscribe::begin(&self.hub, &self.line, id, &subscribe).map(|following| Handled::Following(Box::new(following)))
-            }
+            Some(request::Kind::Subscribe(subscribe)) => subscribe::begin(&self.hub, &self.line, id, &subscribe)
+                .map(|following| Handled::Following(Box::new(following))),
             kind => {
                 requests::answer(&self.hub, &self.line, id, kind);
                 None

@@ -49,7 +49,8 @@ pub(super) fn begin(hub: &Rc<Hub>, line: &Line, id: u64, subscribe: &v1::Subscri
 
 fn grant(hub: &Hub, line: &Line, subscribe: &v1::Subscribe) -> Result<(Cursor, v1::Subscribed), v1::Error> {
     if line.unanswered.get() > 0 {
-        let message = "cannot subscribe: requests on this connection are unanswered, and it could not carry the answers";
+        let message =
+            "cannot subscribe: requests on this connection are unanswered, and it could not carry the answers";
         return Err(error(ErrorCode::InvalidArgument, message));
     }
     hub.subscribe(subscribe)

@@ -21,7 +21,6 @@ impl Drop for Place {
     }
 }
 
-
 impl Hub {
     /// What a connection may cost the others.
     pub(in crate::server) fn limits(&self) -> &Limits {
@@ -55,7 +54,10 @@ impl Hub {
         let mut lines = self.lines.borrow_mut();
         let line = Line::new(lines.next_id(), speaker, client);
         if let Some(old) = lines.add(&line) {
-            old.end(Ending::because(ErrorCode::Replaced, "cannot go on: another connection took over this client's id"));
+            old.end(Ending::because(
+                ErrorCode::Replaced,
+                "cannot go on: another connection took over this client's id",
+            ));
         }
         if self.is_closed.get() {
             line.end(Ending::Quiet); // It was between its first byte and its admission when everything ended.
@@ -82,7 +84,8 @@ impl Hub {
     /// Hands a request to the supervisor; it is answered by [`Hub::reply`].
     pub(in crate::server) fn command(&self, line: &Rc<Line>, id: u64, command: Command) -> Result<(), v1::Error> {
         if line.unanswered.get() >= self.limits.requests {
-            let message = format!("cannot take the request: {} of this connection are unanswered", self.limits.requests);
+            let message =
+                format!("cannot take the request: {} of this connection are unanswered", self.limits.requests);
             return Err(error(ErrorCode::WouldBlock, message));
         }
         line.unanswered.set(line.unanswered.get() + 1);

@@ -81,7 +81,10 @@ impl Hub {
     }
 
     /// Begins a subscription.
-    pub(in crate::server) fn subscribe(&self, subscribe: &v1::Subscribe) -> Result<(Cursor, v1::Subscribed), v1::Error> {
+    pub(in crate::server) fn subscribe(
+        &self,
+        subscribe: &v1::Subscribe,
+    ) -> Result<(Cursor, v1::Subscribed), v1::Error> {
         self.context.borrow_mut().subscribe(wall_clock(), subscribe)
     }
 

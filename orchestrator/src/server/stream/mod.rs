@@ -9,13 +9,13 @@ mod unix;
 mod windows;
 
 #[cfg(unix)]
-pub(crate) use unix::{Stream, is_exhausted};
-#[cfg(unix)]
 pub use unix::{Listener, bind};
-#[cfg(windows)]
-pub(crate) use windows::{Stream, is_exhausted};
+#[cfg(unix)]
+pub(crate) use unix::{Stream, is_exhausted};
 #[cfg(windows)]
 pub use windows::{Listener, bind};
+#[cfg(windows)]
+pub(crate) use windows::{Stream, is_exhausted};
 
 /// One read takes at most this much, so that one large record in flight does not keep the others waiting.
 const MAX_READ: usize = 1024 * 1024;
