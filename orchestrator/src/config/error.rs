@@ -1,5 +1,6 @@
 //! What is wrong with a copo.toml, said so that it can be found and put right.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -78,7 +79,7 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 impl Position {
-    fn of(text: &str, offset: usize) -> Self {
+    pub(super) fn of(text: &str, offset: usize) -> Self {
         let before = &text.as_bytes()[..offset.min(text.len())];
         let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
         let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
@@ -93,6 +94,16 @@ impl Position {
 pub(super) struct Found {
     pub span: Range<usize>,
     pub message: String,
+}
+
+/// What is gathered while a file is checked.
+#[derive(Debug, Default)]
+pub(super) struct Problems(pub Vec<Found>);
+
+impl Problems {
+    pub fn push(&mut self, span: Range<usize>, message: String) {
+        self.0.push(Found { span, message });
+    }
 }
 
 /// `; did you mean "depends_on"?` when one of the candidates is near, else nothing.
@@ -110,5 +121,11 @@ fn nearest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> 
     let likeness = |candidate: &str| strsim::jaro_winkler(&lower, &candidate.to_lowercase());
     let rated = candidates.into_iter().map(|candidate| (likeness(candidate), candidate));
     let (likeness, candidate) = rated.max_by(|a, b| a.0.total_cmp(&b.0))?;
-    if likeness >= 0.8 { Some(candidate) } else { None }
+    if likeness >= 0.85 { Some(candidate) } else { None }
+}
+
+/// A key as it may stand in a path of keys: in quotes only if it must.
+pub(super) fn bare(key: &str) -> Cow<'_, str> {
+    let is_bare = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
+    if is_bare { Cow::Borrowed(key) } else { Cow::Owned(format!("{key:?}")) }
 }

@@ -1,0 +1,194 @@
+//! copo.toml as written: one type per table. What it means is decided in `process` and `application`.
+//!
+//! The doc comments and the defaults named here are what `copo schema` prints; a test holds the defaults against those
+//! that the Plan gets.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::at::{At, Entries};
+use super::choice::{
+    RawCondition, RawDurability, RawOverlap, RawReadiness, RawRestart, RawStdin, RawTriggerType, RawWhenFull,
+};
+use super::quantity::{RawDuration, RawSignal, RawSize};
+
+/// One application: its processes and the context they share.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+#[schemars(title = "copo.toml")]
+pub(super) struct RawFile {
+    /// Name of the application: letters, digits, '.', '_' and '-', at most 63.
+    #[schemars(required)]
+    pub application: Option<At<String>>,
+    /// What holds for the shared context.
+    #[serde(default)]
+    pub context: RawContext,
+    /// The processes by name.
+    #[serde(default)]
+    pub process: Entries<RawProcess>,
+}
+
+/// What holds for the shared context.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+pub(super) struct RawContext {
+    /// Names of the fields of a record, for whoever reads it; the server never looks into records.
+    pub headers: Option<Vec<String>>,
+    /// How safe a record is before anyone sees it: in memory; past a kill of copo; past a cut of the power.
+    #[schemars(extend("default" = "crash"))]
+    pub durability: Option<RawDurability>,
+    /// What is kept.
+    pub retain: RawRetain,
+    /// Who gives way when a reader is slow: the reader ("trim", it is told the gap) or the publishers ("wait").
+    #[schemars(extend("default" = "trim"))]
+    pub when_full: Option<RawWhenFull>,
+    /// With when_full = "wait": for how long one subscriber may hold publishers up.
+    #[schemars(extend("default" = "5s"))]
+    pub wait_limit: Option<RawDuration>,
+    /// Largest record and report.
+    #[schemars(extend("default" = "64MiB"))]
+    pub max_record: Option<At<RawSize>>,
+}
+
+/// What is kept; each limit holds by itself.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+pub(super) struct RawRetain {
+    /// Newest records kept.
+    #[schemars(extend("default" = 1_000_000))]
+    pub records: Option<u64>,
+    /// Bytes of newest records kept.
+    #[schemars(extend("default" = "256MiB"))]
+    pub bytes: Option<RawSize>,
+    /// Age up to which records are kept.
+    #[schemars(extend("default" = "7d"))]
+    pub age: Option<RawDuration>,
+    /// Keys whose newest record stays readable beyond the other limits.
+    #[schemars(extend("default" = 10_000))]
+    pub keys: Option<usize>,
+    /// Newest reports kept.
+    #[schemars(extend("default" = 100_000))]
+    pub reports: Option<u64>,
+}
+
+/// One process.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawProcess {
+    /// The program: found on PATH if it has no slash, else relative to this file's folder.
+    #[schemars(required)]
+    pub executable_path: Option<At<String>>,
+    /// The script, relative to this file's folder: the first argument.
+    pub file_path: Option<At<String>>,
+    /// Further arguments, passed on as they are.
+    #[serde(default)]
+    #[schemars(extend("default" = []))]
+    pub args: Vec<At<String>>,
+    /// Working folder, relative to this file's folder, which is the default.
+    pub cwd: Option<At<String>>,
+    /// Set in the environment, after env_file.
+    #[serde(default)]
+    pub env: Entries<At<String>>,
+    /// A file of KEY=VALUE lines set in the environment, read at each start; relative to this file's folder.
+    pub env_file: Option<At<String>>,
+    /// What must hold before a run starts: names (which must be ready), or tables with a condition. With a
+    /// dependence_finish trigger the plain names are the sources.
+    #[serde(default)]
+    #[schemars(extend("default" = []))]
+    pub depends_on: Vec<At<RawDependence>>,
+    /// Why a run starts.
+    #[schemars(extend("default" = "on_start"))]
+    pub trigger_type: Option<RawTriggerType>,
+    /// cron: 5 or 6 fields, or @daily and the like. dependence_finish: "succeeded" (default), "failed" or "finished".
+    pub trigger_definition: Option<At<String>>,
+    /// Time zone of a cron trigger, such as "Europe/Vienna"; the system's by default.
+    pub timezone: Option<At<String>>,
+    /// What happens when the trigger fires while a run is under way. Default: "queue" for dependence_finish, else
+    /// "skip".
+    pub overlap: Option<RawOverlap>,
+    /// Instances at most, with overlap = "allow". Default: 10, or replicas if that is more.
+    pub max_instances: Option<At<u32>>,
+    /// Instances at `copo up`.
+    #[schemars(extend("default" = 1))]
+    pub replicas: Option<At<u32>>,
+    /// When a run counts as ready: as soon as its program runs, or when it says so through the SDK.
+    #[schemars(extend("default" = "started"))]
+    pub ready: Option<RawReadiness>,
+    /// After how long a run that is not ready has failed.
+    #[schemars(extend("default" = "60s"))]
+    pub ready_timeout: Option<At<RawDuration>>,
+    /// Whether a new run follows an end. Default: "on_failure" for on_start, else "no".
+    pub restart: Option<RawRestart>,
+    /// Delays between restarts; the first restart comes at once.
+    pub backoff: Option<At<RawBackoff>>,
+    /// Exit codes that mean success.
+    #[schemars(extend("default" = [0]))]
+    pub success_exit_codes: Option<Vec<At<i64>>>,
+    /// The signal that asks a run to stop.
+    #[schemars(extend("default" = "SIGTERM"))]
+    pub stop_signal: Option<RawSignal>,
+    /// From the request to stop to the kill.
+    #[schemars(extend("default" = "10s"))]
+    pub stop_grace: Option<RawDuration>,
+    /// May its runs start, stop and signal others?
+    #[schemars(extend("default" = false))]
+    pub control: Option<bool>,
+    /// Rotation of its log.
+    #[serde(default)]
+    pub log: RawLog,
+    /// Where its stdin comes from: nowhere, or whoever attaches first.
+    #[schemars(extend("default" = "null"))]
+    pub stdin: Option<RawStdin>,
+}
+
+/// Delays between restarts.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+pub(super) struct RawBackoff {
+    /// Delay before the second restart.
+    #[schemars(extend("default" = "500ms"))]
+    pub initial: Option<RawDuration>,
+    /// Growth from one delay to the next, at least 1.
+    #[schemars(extend("default" = 2.0))]
+    pub factor: Option<At<f64>>,
+    /// Longest delay.
+    #[schemars(extend("default" = "30s"))]
+    pub max: Option<At<RawDuration>>,
+    /// Uptime after which the delays start anew.
+    #[schemars(extend("default" = "60s"))]
+    pub reset: Option<RawDuration>,
+}
+
+/// Rotation of a log.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+pub(super) struct RawLog {
+    /// Size at which the file is rotated.
+    #[schemars(extend("default" = "10MiB"))]
+    pub size: Option<At<RawSize>>,
+    /// Files kept, the current one included.
+    #[schemars(extend("default" = 5))]
+    pub files: Option<At<u32>>,
+}
+
+/// A dependence: a name, or a name and a condition.
+#[derive(Debug, JsonSchema)]
+#[schemars(untagged)]
+pub(super) enum RawDependence {
+    /// The name of a process that must be ready.
+    Name(String),
+    /// The name of a process and what must hold of it.
+    Gate(RawGate),
+}
+
+/// The name of a process and what must hold of it.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawGate {
+    /// The process.
+    #[schemars(required)]
+    pub process: Option<String>,
+    /// What must hold of all its instances.
+    #[schemars(extend("default" = "ready"))]
+    pub condition: Option<RawCondition>,
+}

@@ -1,0 +1,354 @@
+//! copo.toml in, Plan or error text out.
+
+mod errors;
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::*;
+use crate::plan::*;
+use crate::supervisor::cron::Schedule;
+
+const FOLDER: &str = if cfg!(windows) { r"C:\weather" } else { "/weather" };
+const HOME: &str = if cfg!(windows) { r"C:\Users\kim\.copo" } else { "/home/kim/.copo" };
+
+fn config_path() -> PathBuf {
+    Path::new(FOLDER).join(FILE_NAME)
+}
+
+fn in_folder(path: &str) -> PathBuf {
+    Path::new(FOLDER).join(path).components().collect()
+}
+
+/// The Plan of a text, or its problems as a person reads them.
+fn plan_of(text: &str) -> Result<Plan, String> {
+    let told = |found| ConfigError::at(Path::new(FILE_NAME), text, found).to_string();
+    check(text, config_path(), Path::new(HOME)).map_err(told)
+}
+
+/// The plan of one process `a` whose table holds these lines; a process `b` stands beside it.
+fn process_of(lines: &str) -> ProcessSpec {
+    let text = format!(
+        "application = 'weather'\n[process.a]\nexecutable_path = 'a'\n{lines}\n[process.b]\nexecutable_path = 'b'"
+    );
+    plan_of(&text).unwrap_or_else(|problems| panic!("{lines}: {problems}")).processes.remove(0)
+}
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// A process of which only the name and the program are written.
+fn plain(name: &str, executable_path: &str) -> ProcessSpec {
+    ProcessSpec {
+        name: name.to_owned(),
+        executable_path: PathBuf::from(executable_path),
+        file_path: None,
+        args: Vec::new(),
+        cwd: PathBuf::from(FOLDER),
+        env: BTreeMap::new(),
+        env_file: None,
+        depends_on: Vec::new(),
+        trigger: Trigger::OnStart,
+        overlap: Overlap::Skip,
+        max_instances: 10,
+        replicas: 1,
+        ready: Readiness::Started,
+        ready_timeout: seconds(60),
+        restart: RestartPolicy::OnFailure,
+        backoff: Backoff { initial: Duration::from_millis(500), factor: 2.0, max: seconds(30), reset: seconds(60) },
+        success_exit_codes: vec![0],
+        stop_signal: "SIGTERM".to_owned(),
+        stop_grace: seconds(10),
+        control: false,
+        log: LogSpec { size: 10 << 20, files: 5 },
+        stdin: Stdin::Null,
+    }
+}
+
+fn default_context() -> ContextSpec {
+    ContextSpec {
+        headers: None,
+        durability: Durability::Crash,
+        retain: Retain { records: 1_000_000, bytes: 256 << 20, age: seconds(604_800), keys: 10_000, reports: 100_000 },
+        when_full: WhenFull::Trim,
+        wait_limit: seconds(5),
+        max_record: 64 << 20,
+    }
+}
+
+#[test]
+fn what_is_not_written_has_its_default() {
+    let plan = plan_of("application = 'weather'\n[process.station]\nexecutable_path = 'station'");
+
+    assert_eq!(
+        plan,
+        Ok(Plan {
+            application: "weather".to_owned(),
+            config_path: config_path(),
+            context: default_context(),
+            processes: vec![plain("station", "station")],
+        })
+    );
+}
+
+const COMPLETE: &str = r#"
+application = "weather"
+
+[context]
+headers    = ["station", "celsius"]
+durability = "power"
+retain     = { records = 10, bytes = "1KiB", age = "1.5h", keys = 3, reports = 4 }
+when_full  = "wait"
+wait_limit = "250ms"
+max_record = 1024
+
+[process.station]
+executable_path = "./bin/station"
+args            = ["--hz", "$RATE"]
+env             = { RATE = "10", EMPTY = "" }
+env_file        = "station.env"
+cwd             = "data"
+replicas        = 3
+ready           = "sdk"
+ready_timeout   = "5m"
+restart         = "always"
+backoff         = { initial = "1s", factor = 1.5, max = "10s", reset = "1h" }
+success_exit_codes = [0, 3]
+stop_signal     = "int"
+stop_grace      = "2s"
+control         = true
+log             = { size = "1MiB", files = 2 }
+stdin           = "attach"
+
+[process.clean]
+executable_path = "python3"
+file_path       = "clean.py"
+depends_on      = ["station", { process = "backup", condition = "succeeded" }]
+
+[process.backup]
+executable_path = "/usr/bin/backup"
+trigger_type    = "manual"
+
+[process.daily]
+executable_path    = "node"
+file_path          = "/opt/daily.mjs"
+trigger_type       = "cron"
+trigger_definition = "0 6 * * *"
+timezone           = "Europe/Vienna"
+overlap            = "allow"
+max_instances      = 4
+
+[process.publish]
+executable_path    = "publish"
+depends_on         = ["daily", { process = "station" }, { process = "daily", condition = "started" }, "backup"]
+trigger_type       = "dependence_finish"
+trigger_definition = "finished"
+"#;
+
+#[test]
+fn everything_that_is_written_is_in_the_plan() {
+    let gate = |process, condition| Dependence { process: PrcId(process), condition };
+    let station = ProcessSpec {
+        executable_path: in_folder("bin/station"),
+        args: vec!["--hz".to_owned(), "$RATE".to_owned()],
+        env: [("RATE", "10"), ("EMPTY", "")].map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+        env_file: Some(in_folder("station.env")),
+        cwd: in_folder("data"),
+        replicas: 3,
+        ready: Readiness::Sdk,
+        ready_timeout: seconds(300),
+        restart: RestartPolicy::Always,
+        backoff: Backoff { initial: seconds(1), factor: 1.5, max: seconds(10), reset: seconds(3600) },
+        success_exit_codes: vec![0, 3],
+        stop_signal: "SIGINT".to_owned(),
+        stop_grace: seconds(2),
+        control: true,
+        log: LogSpec { size: 1 << 20, files: 2 },
+        stdin: Stdin::Attach,
+        ..plain("station", "")
+    };
+    let clean = ProcessSpec {
+        file_path: Some(in_folder("clean.py")),
+        depends_on: vec![gate(0, Condition::Ready), gate(2, Condition::Succeeded)],
+        ..plain("clean", "python3")
+    };
+    let backup = ProcessSpec {
+        executable_path: in_folder("/usr/bin/backup"),
+        trigger: Trigger::Manual,
+        restart: RestartPolicy::No,
+        ..plain("backup", "")
+    };
+    let daily = ProcessSpec {
+        file_path: Some(in_folder("/opt/daily.mjs")),
+        trigger: Trigger::Cron(Schedule::parse("0 6 * * *", Some("Europe/Vienna")).expect("a schedule")),
+        overlap: Overlap::Allow,
+        max_instances: 4,
+        restart: RestartPolicy::No,
+        ..plain("daily", "node")
+    };
+    let publish = ProcessSpec {
+        depends_on: vec![gate(0, Condition::Ready), gate(3, Condition::Started)],
+        trigger: Trigger::DependenceFinish { sources: vec![PrcId(3), PrcId(2)], on: FinishKind::Finished },
+        overlap: Overlap::Queue,
+        restart: RestartPolicy::No,
+        ..plain("publish", "publish")
+    };
+    let context = ContextSpec {
+        headers: Some(vec!["station".to_owned(), "celsius".to_owned()]),
+        durability: Durability::Power,
+        retain: Retain { records: 10, bytes: 1024, age: seconds(5400), keys: 3, reports: 4 },
+        when_full: WhenFull::Wait,
+        wait_limit: Duration::from_millis(250),
+        max_record: 1024,
+    };
+
+    let plan = plan_of(COMPLETE).expect("a plan");
+
+    let processes = vec![station, clean, backup, daily, publish];
+    assert_eq!(plan, Plan { application: "weather".to_owned(), config_path: config_path(), context, processes });
+}
+
+/// Every key that the schema knows stands in [`COMPLETE`]: so the test above sees each of them.
+#[test]
+fn the_complete_example_is_complete() {
+    for (table, properties) in tables_of_the_schema() {
+        for key in properties.keys() {
+            assert!(COMPLETE.contains(key.as_str()), "{key} of {table}");
+        }
+    }
+}
+
+type Properties = serde_json::Map<String, serde_json::Value>;
+
+/// The tables that the schema describes, by name ("RawProcess"), with their properties.
+fn tables_of_the_schema() -> Vec<(String, Properties)> {
+    let schema = schema();
+    let properties = |schema: &serde_json::Value| schema["properties"].as_object().cloned();
+    let definitions = schema["$defs"].as_object().expect("definitions");
+    let below = definitions.iter().filter_map(|(name, schema)| Some((name.clone(), properties(schema)?)));
+    below.chain([("RawFile".to_owned(), properties(&schema).expect("properties"))]).collect()
+}
+
+/// Writes out every default that the schema tells for these tables.
+#[test]
+fn the_defaults_that_the_schema_tells_are_those_of_the_plan() {
+    let mut text = "application = 'weather'\n".to_owned();
+    for (header, table) in [
+        ("[context]", "RawContext"),
+        ("[context.retain]", "RawRetain"),
+        ("[process.a]\nexecutable_path = 'a'", "RawProcess"),
+        ("[process.a.backoff]", "RawBackoff"),
+        ("[process.a.log]", "RawLog"),
+    ] {
+        let tables = tables_of_the_schema();
+        let (_, properties) = tables.iter().find(|(name, _)| name == table).expect(table);
+        let _ = writeln!(text, "{header}");
+        let with_default = properties.iter().filter_map(|(key, property)| Some((key, property.get("default")?)));
+        // A table's own default is that of its keys, which are written too.
+        for (key, default) in with_default.filter(|(_, default)| !default.is_object() && !default.is_null()) {
+            let _ = writeln!(text, "{key} = {default}");
+        }
+    }
+    assert!(text.contains("stop_grace = \"10s\"") && text.contains("records = 1000000"), "{text}");
+
+    let plan = plan_of(&text).unwrap_or_else(|problems| panic!("{problems}\n{text}"));
+
+    assert_eq!(plan.context, default_context());
+    assert_eq!(plan.processes, [plain("a", "a")]);
+}
+
+#[test]
+fn overlap_and_restart_depend_on_the_trigger() {
+    for (lines, overlap, restart) in [
+        ("trigger_type = 'on_start'", Overlap::Skip, RestartPolicy::OnFailure),
+        ("trigger_type = 'manual'", Overlap::Skip, RestartPolicy::No),
+        ("trigger_type = 'cron'\ntrigger_definition = '@daily'", Overlap::Skip, RestartPolicy::No),
+        ("trigger_type = 'dependence_finish'\ndepends_on = ['b']", Overlap::Queue, RestartPolicy::No),
+    ] {
+        let process = process_of(lines);
+        assert_eq!((process.overlap, process.restart), (overlap, restart), "{lines}");
+    }
+}
+
+#[test]
+fn a_partial_table_keeps_the_other_defaults() {
+    let process = process_of("backoff = { initial = '1m' }\nlog.files = 2");
+
+    // The longest delay is never shorter than the first.
+    assert_eq!(process.backoff, Backoff { initial: seconds(60), factor: 2.0, max: seconds(60), reset: seconds(60) });
+    assert_eq!(process.log, LogSpec { size: 10 << 20, files: 2 });
+}
+
+#[test]
+fn processes_stand_in_the_order_of_the_file() {
+    let names = ["zeta", "alpha", "mid"];
+    let tables = names.map(|name| format!("[process.{name}]\nexecutable_path = '{name}'\n"));
+    let plan = plan_of(&format!("application = 'weather'\n{}", tables.concat())).expect("a plan");
+
+    assert_eq!(plan.processes.iter().map(|process| process.name.as_str()).collect::<Vec<_>>(), names);
+}
+
+#[test]
+fn an_application_without_processes_is_one() {
+    assert_eq!(plan_of("application = 'weather'").map(|plan| plan.processes), Ok(Vec::new()));
+}
+
+#[test]
+fn the_starter_loads() {
+    let plan = plan_of(STARTER).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(plan.processes.len(), 2);
+
+    // And so it does with all that is commented out there.
+    let is_key = |key: &str| key.trim_end().bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    let is_example = |text: &str| text.starts_with('[') || text.split_once('=').is_some_and(|(key, _)| is_key(key));
+    let uncomment = |line| str::strip_prefix(line, "# ").filter(|text| is_example(text)).unwrap_or(line);
+    let uncommented = STARTER.lines().map(uncomment).collect::<Vec<_>>().join("\n");
+    let plan = plan_of(&uncommented).unwrap_or_else(|problems| panic!("{problems}\n{uncommented}"));
+    assert_eq!(plan.processes.len(), 6);
+}
+
+#[test]
+fn a_file_is_loaded_from_wherever_it_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let below = folder.path().join("below");
+    fs::create_dir(&below).expect("a folder");
+    fs::write(folder.path().join(FILE_NAME), "application = 'weather'").expect("a file");
+
+    let found = find(&below).expect("found upwards");
+    let plan = load(&found, Path::new(HOME)).expect("a plan");
+    let again = load(&below.join("..").join(FILE_NAME), Path::new(HOME)).expect("a plan");
+
+    assert_eq!(found, folder.path().join(FILE_NAME));
+    assert!(plan.config_path.is_absolute());
+    assert_eq!(plan, again, "two ways to the same file are the same file");
+    assert_eq!(find(Path::new("/nonexistent/for/sure")), None);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join(FILE_NAME);
+    let told = |path: &Path| load(path, Path::new(HOME)).expect_err("no plan").to_string();
+
+    assert_eq!(told(&path), format!("{}: cannot read the file: there is no such file", path.display()));
+    fs::write(&path, b"application = 'weather'\n# \xff").expect("a file");
+    assert_eq!(told(&path), format!("{}:2:3: cannot read the file: it is not UTF-8 from here", path.display()));
+    #[cfg(unix)]
+    assert_eq!(
+        told(folder.path()),
+        format!("{}: cannot read the file: it is a folder", folder.path().display())
+    );
+}
+
+#[test]
+fn the_schema_refuses_what_the_reader_refuses() {
+    let schema = schema();
+    assert_eq!(schema["additionalProperties"], false);
+    assert_eq!(schema["required"], serde_json::json!(["application"]));
+    assert_eq!(schema["$defs"]["RawProcess"]["additionalProperties"], false);
+    assert_eq!(schema["$defs"]["RawProcess"]["required"], serde_json::json!(["executable_path"]));
+}
