@@ -130,8 +130,9 @@ fn check_sockets(
     let excess = |path: PathBuf| {
         let length = path.as_os_str().len();
         let advice = "a shorter COPO_HOME or name helps";
-        (length > MAX_SOCKET_PATH)
-            .then(|| format!("its socket {} has {length} bytes, {MAX_SOCKET_PATH} are possible; {advice}", path.display()))
+        (length > MAX_SOCKET_PATH).then(|| {
+            format!("its socket {} has {length} bytes, {MAX_SOCKET_PATH} are possible; {advice}", path.display())
+        })
     };
     if let Some(why) = excess(layout.socket()) {
         let message = format!("cannot use application {:?}: {why}", application.value);

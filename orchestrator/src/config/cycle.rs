@@ -28,7 +28,8 @@ fn close_what_can_be_ordered(dependences: &[Vec<At<usize>>], is_open: &mut [bool
             waits_for[index] += 1;
         }
     }
-    let mut free: Vec<usize> = (0..dependences.len()).filter(|&index| is_open[index] && waits_for[index] == 0).collect();
+    let mut free: Vec<usize> =
+        (0..dependences.len()).filter(|&index| is_open[index] && waits_for[index] == 0).collect();
     while let Some(index) = free.pop() {
         is_open[index] = false;
         for &dependent in &dependents[index] {

@@ -50,7 +50,8 @@ fn assignment(text: &str) -> Result<(Option<(String, String)>, &str), String> {
 }
 
 fn check_name(name: &str) -> Result<(), String> {
-    let is_good = !name.is_empty() && !name.chars().any(|c| c.is_whitespace() || c.is_control() || matches!(c, '"' | '\''));
+    let is_good =
+        !name.is_empty() && !name.chars().any(|c| c.is_whitespace() || c.is_control() || matches!(c, '"' | '\''));
     if is_good { Ok(()) } else { Err(format!("{name:?} is no name of a variable")) }
 }
 
@@ -67,7 +68,11 @@ fn value(text: &str) -> Result<(String, &str), String> {
     };
     let (line, after) = after.split_once('\n').unwrap_or((after, ""));
     let beyond = line.trim();
-    if beyond.is_empty() || beyond.starts_with('#') { Ok((value, after)) } else { Err(format!("{beyond:?} stands behind the closing quote")) }
+    if beyond.is_empty() || beyond.starts_with('#') {
+        Ok((value, after))
+    } else {
+        Err(format!("{beyond:?} stands behind the closing quote"))
+    }
 }
 
 /// Up to the end of the line, or to a comment.

@@ -14,9 +14,7 @@ use super::error::{Problems, bare, did_you_mean};
 use super::quantity::RawDuration;
 use super::raw::{RawBackoff, RawLog, RawProcess};
 use super::zone;
-use crate::plan::{
-    Backoff, FinishKind, LogSpec, Overlap, ProcessSpec, Readiness, RestartPolicy, Stdin, Trigger,
-};
+use crate::plan::{Backoff, FinishKind, LogSpec, Overlap, ProcessSpec, Readiness, RestartPolicy, Stdin, Trigger};
 use crate::supervisor::cron::Schedule;
 
 /// More instances than any machine runs; who writes more has mistyped.

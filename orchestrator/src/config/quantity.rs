@@ -38,8 +38,9 @@ const MAX_DURATION: Duration = Duration::from_secs(36_525 * 86_400);
 
 /// Parses a duration such as "250ms", "10s", "5m", "1.5h" or "7d".
 pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
-    let refused =
-        || format!("{text:?} is no duration: it is a number and ms, s, m, h or d, such as \"250ms\", \"10s\" or \"1.5h\"");
+    let refused = || {
+        format!("{text:?} is no duration: it is a number and ms, s, m, h or d, such as \"250ms\", \"10s\" or \"1.5h\"")
+    };
     let nanos = scale(text, &TIMES).ok_or_else(refused)?;
     let too_long = || format!("{text:?} is too long: 36525d is the most");
     let seconds = u64::try_from(nanos / 1_000_000_000).map_err(|_| too_long())?;
@@ -217,9 +218,14 @@ mod tests {
 
     #[test]
     fn a_size_is_a_number_and_a_unit() {
-        for (text, bytes) in
-            [("10KiB", 10_240), ("256MiB", 256 << 20), ("1GiB", 1 << 30), ("1.5kB", 1500), ("7B", 7), ("2TB", 2_000_000_000_000)]
-        {
+        for (text, bytes) in [
+            ("10KiB", 10_240),
+            ("256MiB", 256 << 20),
+            ("1GiB", 1 << 30),
+            ("1.5kB", 1500),
+            ("7B", 7),
+            ("2TB", 2_000_000_000_000),
+        ] {
             assert_eq!(parse_size(text), Ok(bytes), "{text}");
         }
         for text in ["", "10", "KiB", "10kib", "-1B", "10 KiB"] {

@@ -88,18 +88,18 @@ fn take_out(table: &mut DeTable<'_>, span: &Range<usize>, path: &str) -> Option<
         table.remove(key.get_ref().as_ref());
         return Some(Place::entry(path, key.get_ref()));
     }
-    table.iter_mut().find_map(|(key, value)| take_out_of_value(value.get_mut(), span, &Place::entry(path, key.get_ref())))
+    table
+        .iter_mut()
+        .find_map(|(key, value)| take_out_of_value(value.get_mut(), span, &Place::entry(path, key.get_ref())))
 }
 
 fn take_out_of_value(value: &mut DeValue<'_>, span: &Range<usize>, place: &Place) -> Option<Place> {
     match value {
         DeValue::Table(table) => take_out(table, span, &place.path),
         DeValue::Array(array) => take_out_of_array(array, span, place),
-        DeValue::String(_)
-        | DeValue::Integer(_)
-        | DeValue::Float(_)
-        | DeValue::Boolean(_)
-        | DeValue::Datetime(_) => None,
+        DeValue::String(_) | DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_) => {
+            None
+        }
     }
 }
 
@@ -119,7 +119,8 @@ fn take_out_of_array(array: &mut DeArray<'_>, span: &Range<usize>, place: &Place
 fn shape_message(said: &str, place: Option<&Place>) -> String {
     let Some(place) = place else { return format!("cannot use the file: {}", in_our_words(said)) };
     if let Some((_, expected)) = unknown(said, "unknown field `") {
-        let table = if place.table.is_empty() { "at the top of the file".to_owned() } else { format!("in [{}]", place.table) };
+        let table =
+            if place.table.is_empty() { "at the top of the file".to_owned() } else { format!("in [{}]", place.table) };
         let near = did_you_mean(&place.key, expected);
         return format!("cannot use the key {:?} {table}: there is no such key{near}", place.key);
     }
@@ -159,13 +160,16 @@ fn twice(text: &str, span: &Range<usize>) -> String {
     let Some(header) = line.strip_prefix('[').and_then(|rest| rest.split_once(']')).map(|(header, _)| header) else {
         return format!("cannot set {:?} twice: a key may stand only once in a table", unquoted(key));
     };
-    let is_same = |line: &str| line.trim().strip_prefix('[').is_some_and(|rest| rest.starts_with(&format!("{header}]")));
+    let is_same =
+        |line: &str| line.trim().strip_prefix('[').is_some_and(|rest| rest.starts_with(&format!("{header}]")));
     let first = match text[..line_start].lines().position(is_same) {
         Some(index) => format!("the first is in line {}", index + 1),
         None => "it is there already".to_owned(),
     };
     match header.split_once('.').map(|(table, name)| (table.trim(), name.trim())) {
-        Some(("process", name)) if name == key => format!("cannot have two processes named {:?}: {first}", unquoted(key)),
+        Some(("process", name)) if name == key => {
+            format!("cannot have two processes named {:?}: {first}", unquoted(key))
+        }
         Some(_) | None => format!("cannot have the table [{header}] twice: {first}"),
     }
 }

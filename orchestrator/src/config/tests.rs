@@ -338,10 +338,7 @@ fn a_file_that_cannot_be_read_is_named() {
     fs::write(&path, b"application = 'weather'\n# \xff").expect("a file");
     assert_eq!(told(&path), format!("{}:2:3: cannot read the file: it is not UTF-8 from here", path.display()));
     #[cfg(unix)]
-    assert_eq!(
-        told(folder.path()),
-        format!("{}: cannot read the file: it is a folder", folder.path().display())
-    );
+    assert_eq!(told(folder.path()), format!("{}: cannot read the file: it is a folder", folder.path().display()));
 }
 
 #[test]

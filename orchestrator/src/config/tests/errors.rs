@@ -17,18 +17,42 @@ fn problems_of(lines: &str) -> String {
 #[test]
 fn keys_that_are_not_there() {
     for (text, told) in [
-        ("aplication = 'w'", "1:1: cannot use the key \"aplication\" at the top of the file: there is no such key; did you mean \"application\"?"),
-        ("application = 'w'\n[proces.a]", "2:2: cannot use the key \"proces\" at the top of the file: there is no such key; did you mean \"process\"?"),
-        ("application = 'w'\n[context]\ndurabilty = 'crash'", "3:1: cannot use the key \"durabilty\" in [context]: there is no such key; did you mean \"durability\"?"),
-        ("application = 'w'\n[context]\nretain = { record = 1 }", "3:12: cannot use the key \"record\" in [context.retain]: there is no such key; did you mean \"records\"?"),
+        (
+            "aplication = 'w'",
+            "1:1: cannot use the key \"aplication\" at the top of the file: there is no such key; did you mean \"application\"?",
+        ),
+        (
+            "application = 'w'\n[proces.a]",
+            "2:2: cannot use the key \"proces\" at the top of the file: there is no such key; did you mean \"process\"?",
+        ),
+        (
+            "application = 'w'\n[context]\ndurabilty = 'crash'",
+            "3:1: cannot use the key \"durabilty\" in [context]: there is no such key; did you mean \"durability\"?",
+        ),
+        (
+            "application = 'w'\n[context]\nretain = { record = 1 }",
+            "3:12: cannot use the key \"record\" in [context.retain]: there is no such key; did you mean \"records\"?",
+        ),
     ] {
         assert_eq!(problems(text), format!("copo.toml:{told}"));
     }
     for (lines, told) in [
-        ("depend_on = ['b']", "4:1: cannot use the key \"depend_on\" in [process.a]: there is no such key; did you mean \"depends_on\"?"),
-        ("backoff = { inital = '1s' }", "4:13: cannot use the key \"inital\" in [process.a.backoff]: there is no such key; did you mean \"initial\"?"),
-        ("log.file = 3", "4:5: cannot use the key \"file\" in [process.a.log]: there is no such key; did you mean \"files\"?"),
-        ("depends_on = ['b', { proces = 'b' }]", "4:22: cannot use the key \"proces\" in [process.a.depends_on[1]]: there is no such key; did you mean \"process\"?"),
+        (
+            "depend_on = ['b']",
+            "4:1: cannot use the key \"depend_on\" in [process.a]: there is no such key; did you mean \"depends_on\"?",
+        ),
+        (
+            "backoff = { inital = '1s' }",
+            "4:13: cannot use the key \"inital\" in [process.a.backoff]: there is no such key; did you mean \"initial\"?",
+        ),
+        (
+            "log.file = 3",
+            "4:5: cannot use the key \"file\" in [process.a.log]: there is no such key; did you mean \"files\"?",
+        ),
+        (
+            "depends_on = ['b', { proces = 'b' }]",
+            "4:22: cannot use the key \"proces\" in [process.a.depends_on[1]]: there is no such key; did you mean \"process\"?",
+        ),
     ] {
         assert_eq!(problems_of(lines), format!("copo.toml:{told}"));
     }
@@ -47,17 +71,47 @@ fn values_of_the_wrong_kind() {
         ("env = { PORT = 80 }", "4:16: cannot use process.a.env.PORT: invalid type: integer `80`, expected a string"),
         ("log = 3", "4:7: cannot use process.a.log: invalid type: integer `3`, expected a table"),
         ("restart = 3", "4:11: cannot use process.a.restart: expected a string"),
-        ("restart = 'on_fail'", "4:11: cannot use \"on_fail\" for process.a.restart: it may be \"no\", \"on_failure\", \"always\"; did you mean \"on_failure\"?"),
-        ("trigger_type = 'crom'", "4:16: cannot use \"crom\" for process.a.trigger_type: it may be \"on_start\", \"manual\", \"cron\", \"dependence_finish\"; did you mean \"cron\"?"),
+        (
+            "restart = 'on_fail'",
+            "4:11: cannot use \"on_fail\" for process.a.restart: it may be \"no\", \"on_failure\", \"always\"; did you mean \"on_failure\"?",
+        ),
+        (
+            "trigger_type = 'crom'",
+            "4:16: cannot use \"crom\" for process.a.trigger_type: it may be \"on_start\", \"manual\", \"cron\", \"dependence_finish\"; did you mean \"cron\"?",
+        ),
         ("stdin = 'tty'", "4:9: cannot use \"tty\" for process.a.stdin: it may be \"null\", \"attach\""),
-        ("depends_on = [3]", "4:15: cannot use process.a.depends_on[0]: invalid type: integer `3`, expected a process's name or a table { process, condition }"),
-        ("depends_on = [{ process = 'b', condition = 'reddy' }]", "4:44: cannot use \"reddy\" for process.a.depends_on[0].condition: it may be \"started\", \"ready\", \"succeeded\", \"failed\", \"finished\"; did you mean \"ready\"?"),
-        ("stop_grace = 10", "4:14: cannot use process.a.stop_grace: invalid type: integer `10`, expected a duration in quotes, such as \"250ms\", \"10s\" or \"1.5h\""),
-        ("stop_grace = '10 x'", "4:14: cannot use process.a.stop_grace: \"10 x\" is no duration: it is a number and ms, s, m, h or d, such as \"250ms\", \"10s\" or \"1.5h\""),
-        ("log.size = '10kb'", "4:12: cannot use process.a.log.size: \"10kb\" is no size: it is a number and B, KiB, MiB, GiB or TiB, such as \"10KiB\" or \"256MiB\""),
-        ("log.size = -1", "4:12: cannot use process.a.log.size: invalid value: integer `-1`, expected a number of bytes, or a size such as \"10KiB\" or \"256MiB\""),
-        ("replicas = -1", "4:12: cannot use process.a.replicas: invalid value: integer `-1`, expected a whole number from 0"),
-        ("stop_signal = 'SIGTREM'", "4:15: cannot use process.a.stop_signal: \"SIGTREM\" is no signal; did you mean \"SIGTERM\"?"),
+        (
+            "depends_on = [3]",
+            "4:15: cannot use process.a.depends_on[0]: invalid type: integer `3`, expected a process's name or a table { process, condition }",
+        ),
+        (
+            "depends_on = [{ process = 'b', condition = 'reddy' }]",
+            "4:44: cannot use \"reddy\" for process.a.depends_on[0].condition: it may be \"started\", \"ready\", \"succeeded\", \"failed\", \"finished\"; did you mean \"ready\"?",
+        ),
+        (
+            "stop_grace = 10",
+            "4:14: cannot use process.a.stop_grace: invalid type: integer `10`, expected a duration in quotes, such as \"250ms\", \"10s\" or \"1.5h\"",
+        ),
+        (
+            "stop_grace = '10 x'",
+            "4:14: cannot use process.a.stop_grace: \"10 x\" is no duration: it is a number and ms, s, m, h or d, such as \"250ms\", \"10s\" or \"1.5h\"",
+        ),
+        (
+            "log.size = '10kb'",
+            "4:12: cannot use process.a.log.size: \"10kb\" is no size: it is a number and B, KiB, MiB, GiB or TiB, such as \"10KiB\" or \"256MiB\"",
+        ),
+        (
+            "log.size = -1",
+            "4:12: cannot use process.a.log.size: invalid value: integer `-1`, expected a number of bytes, or a size such as \"10KiB\" or \"256MiB\"",
+        ),
+        (
+            "replicas = -1",
+            "4:12: cannot use process.a.replicas: invalid value: integer `-1`, expected a whole number from 0",
+        ),
+        (
+            "stop_signal = 'SIGTREM'",
+            "4:15: cannot use process.a.stop_signal: \"SIGTREM\" is no signal; did you mean \"SIGTERM\"?",
+        ),
     ] {
         assert_eq!(problems_of(lines), format!("copo.toml:{told}"));
     }
@@ -78,7 +132,10 @@ fn values_out_of_range() {
         ("env = { COPO_RUN = 'x' }", "4:9: cannot use process.a.env.COPO_RUN: copo itself sets it for every run"),
         ("env = { 'A=B' = 'x' }", "4:9: cannot use process.a.env: \"A=B\" is no name of a variable"),
         ("args = [\"\\u0000\"]", "4:9: cannot use process.a.args: a NUL character cannot be passed to a program"),
-        ("env = { \"A\\nB\" = \"\\u0000\" }", "4:18: cannot use process.a.env.\"A\\nB\": a NUL character cannot be passed to a program"),
+        (
+            "env = { \"A\\nB\" = \"\\u0000\" }",
+            "4:18: cannot use process.a.env.\"A\\nB\": a NUL character cannot be passed to a program",
+        ),
         ("cwd = ''", "4:7: cannot use process.a.cwd: it is empty"),
     ] {
         assert_eq!(problems_of(lines), format!("copo.toml:{told}"));
@@ -96,19 +153,55 @@ fn values_out_of_range() {
 #[test]
 fn names() {
     for (text, told) in [
-        ("[process.b]\nexecutable_path = 'b'", "1:1: cannot name the application: application is missing, such as application = \"weather\""),
-        ("application = 'w/x'", "1:15: cannot use \"w/x\" as the application's name: '/' is not allowed: letters, digits, '.', '_' and '-' are"),
-        ("application = 'w'\n[process.'../x']\nexecutable_path = 'x'", "2:10: cannot use \"../x\" as a process's name: '/' is not allowed: letters, digits, '.', '_' and '-' are"),
-        ("application = 'w'\n[process.-x]\nexecutable_path = 'x'", "2:10: cannot use \"-x\" as a process's name: it must start with a letter or a digit"),
-        ("application = 'w'\n[process.a]\nexecutable_path = 'x'\n[process.a]\n", "4:10: cannot have two processes named \"a\": the first is in line 2"),
-        ("application = 'w'\n[process.\"a\"]\nexecutable_path = 'x'\n[process.\"a\"]\n", "4:10: cannot have two processes named \"a\": the first is in line 2"),
-        ("application = 'w'\n[process.a.log]\n[process.a.log]\n", "3:12: cannot have the table [process.a.log] twice: the first is in line 2"),
-        ("application = 'w'\n[process]\na.executable_path = 'x'\n[process.a]\n", "4:10: cannot have two processes named \"a\": it is there already"),
-        ("application = 'w'\napplication = 'x'", "2:1: cannot set \"application\" twice: a key may stand only once in a table"),
-        ("application = 'w'\n[process.web]\nexecutable_path = 'x'\n[process.Web]\nexecutable_path = 'x'", "4:10: cannot have both processes \"web\" and \"Web\": they differ only in case, and some file systems ignore that"),
-        ("application = 'w'\n[process.web-2]\nexecutable_path = 'x'\n[process.WEB]\nexecutable_path = 'x'", "2:10: cannot name a process \"web-2\": instance 2 of process \"WEB\" is called so"),
+        (
+            "[process.b]\nexecutable_path = 'b'",
+            "1:1: cannot name the application: application is missing, such as application = \"weather\"",
+        ),
+        (
+            "application = 'w/x'",
+            "1:15: cannot use \"w/x\" as the application's name: '/' is not allowed: letters, digits, '.', '_' and '-' are",
+        ),
+        (
+            "application = 'w'\n[process.'../x']\nexecutable_path = 'x'",
+            "2:10: cannot use \"../x\" as a process's name: '/' is not allowed: letters, digits, '.', '_' and '-' are",
+        ),
+        (
+            "application = 'w'\n[process.-x]\nexecutable_path = 'x'",
+            "2:10: cannot use \"-x\" as a process's name: it must start with a letter or a digit",
+        ),
+        (
+            "application = 'w'\n[process.a]\nexecutable_path = 'x'\n[process.a]\n",
+            "4:10: cannot have two processes named \"a\": the first is in line 2",
+        ),
+        (
+            "application = 'w'\n[process.\"a\"]\nexecutable_path = 'x'\n[process.\"a\"]\n",
+            "4:10: cannot have two processes named \"a\": the first is in line 2",
+        ),
+        (
+            "application = 'w'\n[process.a.log]\n[process.a.log]\n",
+            "3:12: cannot have the table [process.a.log] twice: the first is in line 2",
+        ),
+        (
+            "application = 'w'\n[process]\na.executable_path = 'x'\n[process.a]\n",
+            "4:10: cannot have two processes named \"a\": it is there already",
+        ),
+        (
+            "application = 'w'\napplication = 'x'",
+            "2:1: cannot set \"application\" twice: a key may stand only once in a table",
+        ),
+        (
+            "application = 'w'\n[process.web]\nexecutable_path = 'x'\n[process.Web]\nexecutable_path = 'x'",
+            "4:10: cannot have both processes \"web\" and \"Web\": they differ only in case, and some file systems ignore that",
+        ),
+        (
+            "application = 'w'\n[process.web-2]\nexecutable_path = 'x'\n[process.WEB]\nexecutable_path = 'x'",
+            "2:10: cannot name a process \"web-2\": instance 2 of process \"WEB\" is called so",
+        ),
         ("application = 'w'\n[process.a]\n", "2:10: cannot run process \"a\": executable_path is missing"),
-        ("application = 'w'\n[process]\na = 3", "3:5: cannot use process.a: invalid type: integer `3`, expected a table"),
+        (
+            "application = 'w'\n[process]\na = 3",
+            "3:5: cannot use process.a: invalid type: integer `3`, expected a table",
+        ),
     ] {
         assert_eq!(problems(text), format!("copo.toml:{told}"));
     }
@@ -117,13 +210,31 @@ fn names() {
 #[test]
 fn triggers() {
     for (lines, told) in [
-        ("trigger_type = 'cron'", "2:10: cannot schedule process \"a\": trigger_definition is missing, such as \"0 6 * * *\""),
-        ("trigger_type = 'manual'\ntrigger_definition = '@daily'", "5:22: cannot use process.a.trigger_definition: trigger_type \"manual\" has none"),
-        ("trigger_definition = '@daily'", "4:22: cannot use process.a.trigger_definition: trigger_type \"on_start\" has none"),
+        (
+            "trigger_type = 'cron'",
+            "2:10: cannot schedule process \"a\": trigger_definition is missing, such as \"0 6 * * *\"",
+        ),
+        (
+            "trigger_type = 'manual'\ntrigger_definition = '@daily'",
+            "5:22: cannot use process.a.trigger_definition: trigger_type \"manual\" has none",
+        ),
+        (
+            "trigger_definition = '@daily'",
+            "4:22: cannot use process.a.trigger_definition: trigger_type \"on_start\" has none",
+        ),
         ("timezone = 'Europe/Vienna'", "4:12: cannot use process.a.timezone: only a cron trigger has one"),
-        ("trigger_type = 'cron'\ntrigger_definition = '@daily'\ntimezone = 'Europe/Viena'", "6:12: cannot use process.a.timezone: \"Europe/Viena\": there is no such time zone; did you mean \"Europe/Vienna\"?"),
-        ("trigger_type = 'dependence_finish'\ndepends_on = [{ process = 'b' }]", "2:10: cannot trigger process \"a\": a dependence_finish trigger needs a plain name in depends_on, whose finish fires it"),
-        ("trigger_type = 'dependence_finish'\ndepends_on = ['b']\ntrigger_definition = 'success'", "6:22: cannot use process.a.trigger_definition: \"success\" is none of \"succeeded\", \"failed\", \"finished\"; did you mean \"succeeded\"?"),
+        (
+            "trigger_type = 'cron'\ntrigger_definition = '@daily'\ntimezone = 'Europe/Viena'",
+            "6:12: cannot use process.a.timezone: \"Europe/Viena\": there is no such time zone; did you mean \"Europe/Vienna\"?",
+        ),
+        (
+            "trigger_type = 'dependence_finish'\ndepends_on = [{ process = 'b' }]",
+            "2:10: cannot trigger process \"a\": a dependence_finish trigger needs a plain name in depends_on, whose finish fires it",
+        ),
+        (
+            "trigger_type = 'dependence_finish'\ndepends_on = ['b']\ntrigger_definition = 'success'",
+            "6:22: cannot use process.a.trigger_definition: \"success\" is none of \"succeeded\", \"failed\", \"finished\"; did you mean \"succeeded\"?",
+        ),
     ] {
         assert_eq!(problems_of(lines), format!("copo.toml:{told}"));
     }
@@ -138,10 +249,19 @@ fn triggers() {
 #[test]
 fn dependences() {
     for (lines, told) in [
-        ("depends_on = ['bb']", "4:15: cannot let process \"a\" depend on \"bb\": there is no such process; did you mean \"b\"?"),
+        (
+            "depends_on = ['bb']",
+            "4:15: cannot let process \"a\" depend on \"bb\": there is no such process; did you mean \"b\"?",
+        ),
         ("depends_on = ['station']", "4:15: cannot let process \"a\" depend on \"station\": there is no such process"),
-        ("depends_on = [{ process = 'station' }]", "4:15: cannot let process \"a\" depend on \"station\": there is no such process"),
-        ("depends_on = [{ condition = 'ready' }]", "4:15: cannot tell on what process \"a\" depends here: process is missing"),
+        (
+            "depends_on = [{ process = 'station' }]",
+            "4:15: cannot let process \"a\" depend on \"station\": there is no such process",
+        ),
+        (
+            "depends_on = [{ condition = 'ready' }]",
+            "4:15: cannot tell on what process \"a\" depends here: process is missing",
+        ),
         ("depends_on = ['a']", "4:15: cannot let process \"a\" depend on \"a\": that is itself"),
         ("depends_on = ['b', 'b']", "4:20: cannot let process \"a\" depend on \"b\": that stands there already"),
     ] {
@@ -219,7 +339,10 @@ fn what_can_be_found_together_is_told_together() {
 #[test]
 fn a_column_counts_characters() {
     assert!(problems("application = 'w' # ä\n[process.'ä']").starts_with("copo.toml:2:10: "));
-    assert!(problems("process = { 'äöü' = {}, b = 3 }").starts_with("copo.toml:1:29: "), "after three two-byte letters");
+    assert!(
+        problems("process = { 'äöü' = {}, b = 3 }").starts_with("copo.toml:1:29: "),
+        "after three two-byte letters"
+    );
 }
 
 proptest! {
