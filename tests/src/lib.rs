@@ -1,1 +1,10 @@
-//! The test harness.
+//! The harness of the black-box tests: a real `copo`, a temporary COPO_HOME, a puppet child, and waiting for facts.
+//!
+//! Nothing here knows how copo works inside: it writes a copo.toml, runs the command line, and looks at what there is.
+
+pub mod app;
+pub mod build;
+pub mod wait;
+
+pub use app::{App, Ran};
+pub use wait::{eventually, eventually_some};

@@ -1,1 +1,0 @@
-//! What the Rust programs of the examples share.

@@ -1,0 +1,137 @@
+//! A child that does what its arguments say, one after the other:
+//!
+//! `print TEXT`, `error TEXT` (to stderr), `exit CODE`, `abort`, `sleep` (for ever), `wait-file PATH`, `touch PATH`,
+//! `append PATH TEXT`, `env NAME` (prints it), `args` (prints the rest), `on-term CODE` (exit with it on SIGTERM),
+//! `ignore-term`, `grandchild` (a sleeping child that ignores SIGTERM; prints its pid), `lines N` (prints N numbered
+//! lines), `send KEY TEXT`, `send-many N`, `ready`, `report TEXT`, `wait-stop`, `follow PATTERN N` (prints N records),
+//! `cat` (stdin to stdout), `cwd` (prints it), `pid` (prints it).
+
+use std::io::Write;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::Duration;
+
+fn main() {
+    let mut args = std::env::args().skip(1);
+    while let Some(verb) = args.next() {
+        perform(&verb, &mut args);
+    }
+}
+
+fn perform(verb: &str, args: &mut impl Iterator<Item = String>) {
+    let mut next = || args.next().unwrap_or_else(|| panic!("{verb} wants an argument"));
+    match verb {
+        "print" => say(&next()),
+        "error" => eprintln!("{}", next()),
+        "exit" => std::process::exit(next().parse().expect("an exit code")),
+        "abort" => std::process::abort(),
+        "sleep" => sleep_for_ever(),
+        "wait-file" => wait_file(&next()),
+        "touch" => std::fs::write(next(), "").expect("the file can be written"),
+        "append" => append(&next(), &next()),
+        "env" => say(&std::env::var(next()).unwrap_or_else(|_| "(not set)".to_owned())),
+        "args" => say(&args.collect::<Vec<_>>().join("|")),
+        "on-term" => exit_on_term(next().parse().expect("an exit code")),
+        "ignore-term" => ignore_term(),
+        "grandchild" => grandchild(),
+        "lines" => lines(next().parse().expect("a count")),
+        "send" => client().udd_send_key_sync(&next(), next().as_bytes()).map(drop).expect("the record is taken"),
+        "send-many" => send_many(next().parse().expect("a count")),
+        "ready" => client().ready().expect("readiness is taken"),
+        "report" => report(&next()),
+        "wait-stop" => drop(client().wait_stop(None).expect("stop events are told")),
+        "follow" => follow(&next(), next().parse().expect("a count")),
+        "cat" => drop(std::io::copy(&mut std::io::stdin(), &mut std::io::stdout()).expect("stdin is read to its end")),
+        "cwd" => say(&std::env::current_dir().expect("a working folder").display().to_string()),
+        "pid" => say(&std::process::id().to_string()),
+        other => panic!("the puppet does not know {other}"),
+    }
+}
+
+fn say(text: &str) {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{text}").and_then(|()| out.flush()).expect("stdout is open");
+}
+
+fn client() -> &'static copo::Client {
+    static CLIENT: std::sync::OnceLock<copo::Client> = std::sync::OnceLock::new();
+    CLIENT.get_or_init(|| copo::Client::connect().expect("an orchestrator answers"))
+}
+
+fn sleep_for_ever() {
+    loop {
+        std::thread::sleep(Duration::from_secs(3600));
+    }
+}
+
+fn wait_file(path: &str) {
+    while !std::path::Path::new(path).exists() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn append(path: &str, text: &str) {
+    let mut file = std::fs::File::options().append(true).create(true).open(path).expect("the file can be opened");
+    file.write_all(format!("{text}\n").as_bytes()).expect("the file can be written");
+}
+
+fn lines(count: u64) {
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    for i in 0..count {
+        writeln!(out, "line {i}").expect("stdout is open");
+    }
+    out.flush().expect("stdout is open");
+}
+
+fn send_many(count: u64) {
+    for i in 0..count {
+        client().udd_send_key("many", i.to_string().as_bytes()).expect("the record is accepted");
+    }
+    client().flush().expect("all are acknowledged");
+}
+
+fn report(text: &str) {
+    client().meta_report(text.as_bytes()).and_then(|()| client().flush()).expect("the report is taken");
+}
+
+fn follow(pattern: &str, count: usize) {
+    let options = copo::SubscribeOptions::default().from(copo::From::First).key_pattern(pattern);
+    let mut subscription = client().udd_subscribe(&options).expect("the subscription stands");
+    for _ in 0..count {
+        if let copo::Item::Record(record) = subscription.next(None).expect("a record comes") {
+            say(&format!("{} {} {}", record.sent_by, record.key, String::from_utf8_lossy(&record.udd_buff)));
+        }
+    }
+}
+
+static TERM_CODE: AtomicI32 = AtomicI32::new(0);
+
+#[cfg(unix)]
+fn exit_on_term(code: i32) {
+    extern "C" fn on_term(_signal: i32) {
+        // SAFETY: _exit and an atomic load are async-signal-safe.
+        unsafe { libc::_exit(TERM_CODE.load(Ordering::Relaxed)) }
+    }
+    TERM_CODE.store(code, Ordering::Relaxed);
+    // SAFETY: the handler is async-signal-safe, and stays for the life of the process.
+    unsafe { libc::signal(libc::SIGTERM, on_term as *const () as libc::sighandler_t) };
+}
+
+#[cfg(unix)]
+fn ignore_term() {
+    // SAFETY: ignoring a signal has no precondition.
+    unsafe { libc::signal(libc::SIGTERM, libc::SIG_IGN) };
+}
+
+#[cfg(not(unix))]
+fn exit_on_term(code: i32) {
+    TERM_CODE.store(code, Ordering::Relaxed);
+}
+
+#[cfg(not(unix))]
+fn ignore_term() {}
+
+fn grandchild() {
+    let program = std::env::current_exe().expect("this program has a path");
+    let child = std::process::Command::new(program).args(["ignore-term", "sleep"]).spawn().expect("the puppet runs");
+    say(&child.id().to_string());
+}
