@@ -1,0 +1,100 @@
+//! What the command line prints, apart from the applications it runs.
+#![cfg(unix)]
+
+use copo_tests::App;
+
+#[test]
+fn init_writes_a_configuration_that_check_accepts_and_never_overwrites() {
+    let app = App::new("");
+    std::fs::remove_file(app.path("copo.toml")).expect("it was written");
+    app.copo(&["init"]).ok();
+    app.copo(&["check"]).ok();
+    let written = app.read("copo.toml");
+    app.copo(&["init"]).fails_with(1);
+    assert_eq!(app.read("copo.toml"), written);
+}
+
+#[test]
+fn schema_is_json_and_names_the_keys() {
+    let schema = App::new("").copo(&["schema"]).ok();
+    schema.json();
+    for key in ["executable_path", "depends_on", "trigger_definition", "durability"] {
+        assert!(schema.stdout.contains(key), "{key}");
+    }
+}
+
+#[test]
+fn completions_exist_for_the_usual_shells() {
+    let app = App::new("");
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(app.copo(&["completions", shell]).ok().stdout.contains("copo"));
+    }
+}
+
+#[test]
+fn version_names_the_binary_and_the_running_orchestrator() {
+    let app = App::new("");
+    let version = app.copo(&["version", "--json"]).ok().json();
+    assert_eq!(version["version"], env!("CARGO_PKG_VERSION"));
+    assert!(version["orchestrator"].is_null());
+    app.up();
+    let version = app.copo(&["version", "--json"]).ok().json();
+    assert_eq!(version["orchestrator"]["version"], env!("CARGO_PKG_VERSION"));
+}
+
+#[test]
+fn help_names_what_there_is_and_nothing_else() {
+    let help = App::new("").copo(&["--help"]).ok().stdout;
+    for command in [
+        "up",
+        "down",
+        "wait",
+        "ps",
+        "start",
+        "stop",
+        "restart",
+        "trigger",
+        "kill",
+        "logs",
+        "attach",
+        "udd",
+        "report",
+        "reports",
+        "check",
+        "init",
+        "schema",
+        "completions",
+        "version",
+    ] {
+        assert!(help.lines().any(|line| line.trim_start().starts_with(command)), "{command} is missing in {help}");
+    }
+    for absent in ["scale", "diff", "upgrade", "orchestrate"] {
+        assert!(!help.lines().any(|line| line.trim_start().starts_with(absent)), "{absent} is not there yet");
+    }
+}
+
+#[test]
+fn the_application_is_found_as_promised() {
+    let app = App::new("[process.a]\nexecutable_path = \"{puppet}\"\nargs = [\"sleep\"]\n");
+    app.up();
+    app.write("deep/er/x", "");
+    let from = |folder: &str, args: &[&str]| {
+        let mut command = app.command(args);
+        command.current_dir(app.path(folder)).output().expect("copo runs").status.code()
+    };
+    assert_eq!(from("deep/er", &["ps"]), Some(0), "copo.toml is looked for upwards");
+    assert_eq!(from("h", &["-a", "t", "ps"]), Some(0));
+    assert_eq!(from("h", &["-f", "../copo.toml", "ps"]), Some(0));
+    assert_eq!(from("h", &["-a", "other", "-f", "../copo.toml", "ps"]), Some(5), "-a goes before -f");
+}
+
+#[test]
+fn output_is_plain_when_it_is_no_terminal() {
+    let app = App::new("[process.a]\nexecutable_path = \"{puppet}\"\nargs = [\"print\", \"x\", \"sleep\"]\n");
+    app.copo(&["up", "-d", "--wait"]).ok();
+    for args in [&["ps"][..], &["logs"], &["reports"], &["version"]] {
+        assert!(!app.copo(args).ok().stdout.contains('\u{1b}'), "{args:?}");
+    }
+    let ps = app.copo(&["ps"]).ok().stdout;
+    assert!(ps.contains("a-1") && ps.contains("running"), "{ps}");
+}

@@ -1,0 +1,490 @@
+//! Starting, restarting and stopping, with real processes.
+#![cfg(unix)]
+
+use copo_tests::app::{is_alive, kill_9};
+use copo_tests::{App, eventually, eventually_some};
+
+const SLEEPER: &str = r#"
+[process.a]
+executable_path = "{puppet}"
+args = ["print", "hello", "sleep"]
+"#;
+
+#[test]
+fn up_starts_what_starts_with_the_application_and_down_leaves_nothing() {
+    let app = App::new(SLEEPER);
+    app.up();
+    app.wait_state("a-1", "running");
+    let (child, orchestrator) = (app.pid("a-1"), app.orchestrator_pid());
+    eventually("the log holds what it printed", || app.log("a-1") == ["hello"]);
+    assert_eq!(std::fs::read_to_string(app.state("pids/a-1.pid")).expect("a pid file").trim(), child.to_string());
+
+    app.down();
+
+    assert!(!is_alive(child) && !is_alive(orchestrator));
+    assert!(!app.socket().exists() && !app.state("pids/a-1.pid").exists());
+    app.copo(&["ps"]).fails_with(5);
+    app.down();
+}
+
+#[test]
+fn a_second_up_names_the_running_one() {
+    let app = App::new(SLEEPER);
+    app.up();
+    let pid = app.orchestrator_pid();
+    let second = app.copo(&["up", "-d"]).fails_with(1);
+    assert!(second.stderr.contains(&pid.to_string()), "{}", second.stderr);
+
+    app.write("other/copo.toml", "application = \"t\"\n");
+    let other = app.copo(&["up", "-d", "-f", "other/copo.toml"]).fails_with(1);
+    assert!(other.stderr.contains(&pid.to_string()) && other.stderr.contains("copo.toml"), "{}", other.stderr);
+}
+
+#[test]
+fn two_ups_at_once_make_one_orchestrator() {
+    let app = App::new(SLEEPER);
+    let children = [0; 4].map(|_| app.spawn(&["up", "-d"]));
+    let codes = children.map(|child| child.wait_with_output().expect("copo ends").status.code());
+    assert_eq!(codes.iter().filter(|code| **code == Some(0)).count(), 1, "{codes:?}");
+    app.wait_state("a-1", "running");
+}
+
+#[test]
+fn a_killed_process_is_started_again_and_the_others_never_notice() {
+    let app = App::new(
+        r#"
+[process.a]
+executable_path = "{puppet}"
+args = ["sleep"]
+[process.b]
+executable_path = "{puppet}"
+args = ["sleep"]
+"#,
+    );
+    app.copo(&["up", "-d", "--wait"]).ok();
+    let (a, b) = (app.pid("a-1"), app.pid("b-1"));
+
+    kill_9(a);
+
+    eventually("a runs anew", || app.ps()["a-1"]["pid"].as_u64().is_some_and(|pid| pid != u64::from(a)));
+    assert_eq!(app.pid("b-1"), b);
+    assert_eq!(app.ps()["a-1"]["restarts"], 1);
+    let reports = app.reports();
+    let exited = reports.iter().find(|report| report["facts"]["event"] == "exited").expect("its end is reported");
+    assert_eq!((&exited["facts"]["internal_name"], &exited["facts"]["signal"]), (&"a-1".into(), &"SIGKILL".into()));
+}
+
+#[test]
+fn restart_policies_are_kept() {
+    let app = App::new(
+        r#"
+[process.never]
+executable_path = "{puppet}"
+args = ["exit", "3"]
+restart = "no"
+[process.done]
+executable_path = "{puppet}"
+args = ["exit", "0"]
+[process.odd]
+executable_path = "{puppet}"
+args = ["exit", "7"]
+success_exit_codes = [0, 7]
+[process.again]
+executable_path = "{puppet}"
+args = ["append", "again", "x", "exit", "1"]
+backoff = { initial = "1ms", max = "5ms" }
+[process.always]
+executable_path = "{puppet}"
+args = ["append", "always", "x", "exit", "0"]
+restart = "always"
+backoff = { initial = "1ms", max = "5ms" }
+"#,
+    );
+    app.up();
+    assert_eq!(app.wait_state("never-1", "failed")["exit_code"], 3);
+    app.wait_state("done-1", "finished");
+    assert_eq!(app.wait_state("odd-1", "finished")["exit_code"], 7);
+    eventually("restarts on failure", || app.read("again").lines().count() > 3);
+    eventually("restarts always", || app.read("always").lines().count() > 3);
+}
+
+#[test]
+fn backoff_grows_and_is_shown() {
+    let app = App::new(
+        r#"
+[process.a]
+executable_path = "{puppet}"
+args = ["exit", "1"]
+backoff = { initial = "1h" }
+"#,
+    );
+    app.up();
+    let status = app.wait_state("a-1", "backoff");
+    assert_eq!(status["restarts"], 1, "the first restart comes at once");
+    assert!(app.events("a-1").contains(&"backoff".to_owned()));
+    app.copo(&["start", "a"]).ok();
+    eventually("start does not wait for the delay", || {
+        app.ps()["a-1"]["run"] != status["run"]
+            || app.events("a-1").iter().filter(|event| *event == "started").count() > 2
+    });
+}
+
+#[test]
+fn an_executable_that_is_not_there_fails_alone() {
+    let app = App::new(
+        r#"
+[process.ghost]
+executable_path = "./ghost"
+[process.a]
+executable_path = "{puppet}"
+args = ["sleep"]
+"#,
+    );
+    app.up();
+    app.wait_state("ghost-1", "failed");
+    app.wait_state("a-1", "running");
+    let reports = app.reports();
+    let failed = reports.iter().find(|report| report["facts"]["event"] == "spawn_failed").expect("it is reported");
+    assert!(failed["facts"]["reason"].as_str().is_some_and(|reason| reason.contains("ghost")), "{failed}");
+}
+
+#[test]
+fn stop_asks_then_kills_and_the_whole_group_goes() {
+    let app = App::new(
+        r#"
+[process.polite]
+executable_path = "{puppet}"
+args = ["on-term", "4", "print", "up", "sleep"]
+[process.stubborn]
+executable_path = "{puppet}"
+args = ["ignore-term", "grandchild", "sleep"]
+stop_grace = "100ms"
+[process.leader]
+executable_path = "{puppet}"
+args = ["grandchild", "sleep"]
+"#,
+    );
+    app.up();
+    eventually("they are up", || {
+        [app.log("polite-1"), app.log("stubborn-1"), app.log("leader-1")].iter().all(|log| log.len() == 1)
+    });
+    let pid = |name: &str| app.log(name)[0].parse::<u32>().expect("the grandchild's pid");
+    let (of_stubborn, of_leader) = (pid("stubborn-1"), pid("leader-1"));
+
+    app.copo(&["stop", "polite", "stubborn", "leader"]).ok();
+
+    for name in ["polite-1", "stubborn-1", "leader-1"] {
+        assert_eq!(app.state_of(name), "stopped");
+    }
+    assert_eq!(app.ps()["polite-1"]["exit_code"], 4);
+    assert_eq!(app.ps()["stubborn-1"]["signal"], "SIGKILL");
+    assert!(!is_alive(of_stubborn) && !is_alive(of_leader), "stopped means the whole group is gone");
+    app.copo(&["stop", "polite"]).ok();
+}
+
+#[test]
+fn what_a_dead_main_process_leaves_in_its_group_is_killed_before_the_next_run() {
+    let app = App::new(
+        r#"
+[process.a]
+executable_path = "{puppet}"
+args = ["grandchild", "wait-file", "go", "exit", "0"]
+"#,
+    );
+    app.up();
+    let grandchild =
+        eventually_some("the grandchild's pid", || app.log("a-1").first().and_then(|line| line.parse().ok()));
+    assert!(is_alive(grandchild));
+    app.write("go", "");
+    app.wait_state("a-1", "finished");
+    assert!(!is_alive(grandchild));
+}
+
+#[test]
+fn down_stops_in_reverse_dependency_order() {
+    let app = App::new(
+        r#"
+[process.db]
+executable_path = "{puppet}"
+args = ["sleep"]
+[process.api]
+executable_path = "{puppet}"
+args = ["sleep"]
+depends_on = ["db"]
+[process.web]
+executable_path = "{puppet}"
+args = ["sleep"]
+depends_on = ["api"]
+"#,
+    );
+    app.copo(&["up", "-d", "--wait"]).ok();
+    app.down();
+    let reports: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(app.state("reports.json")).expect("it is there")).expect("JSON");
+    let order: Vec<&str> = reports["reports"]
+        .as_array()
+        .expect("an array")
+        .iter()
+        .filter(|report| report["facts"]["event"] == "stopped")
+        .filter_map(|report| report["facts"]["internal_name"].as_str())
+        .collect();
+    assert_eq!(order, ["web-1", "api-1", "db-1"]);
+}
+
+#[test]
+fn a_dependent_waits_says_why_and_starts_when_it_may() {
+    let app = App::new(
+        r#"
+[process.db]
+executable_path = "{puppet}"
+args = ["wait-file", "go", "ready", "sleep"]
+ready = "sdk"
+[process.web]
+executable_path = "{puppet}"
+args = ["sleep"]
+depends_on = ["db"]
+"#,
+    );
+    app.up();
+    let waiting = app.wait_state("web-1", "waiting");
+    assert!(waiting["waiting_for"].as_str().is_some_and(|why| why.contains("db")), "{waiting}");
+    assert_eq!(app.state_of("db-1"), "starting");
+    app.write("go", "");
+    app.wait_state("web-1", "running");
+    assert_eq!(app.wait_state("db-1", "running")["ready"], true);
+}
+
+#[test]
+fn up_wait_ends_when_all_is_ready_and_fails_when_only_a_person_could_help() {
+    let app = App::new(
+        r#"
+[process.hand]
+executable_path = "{puppet}"
+args = ["sleep"]
+trigger_type = "manual"
+[process.web]
+executable_path = "{puppet}"
+args = ["sleep"]
+depends_on = ["hand"]
+"#,
+    );
+    app.copo(&["up", "-d", "--wait"]).fails_with(1);
+    app.copo(&["start", "hand"]).ok();
+    app.copo(&["wait", "web", "--for", "ready"]).ok();
+    app.copo(&["wait", "web", "--for", "finished", "--timeout", "0.05"]).fails_with(124);
+}
+
+#[test]
+fn a_run_that_is_not_ready_in_time_is_ended_and_said() {
+    let app = App::new(
+        r#"
+[process.a]
+executable_path = "{puppet}"
+args = ["sleep"]
+ready = "sdk"
+ready_timeout = "50ms"
+restart = "no"
+"#,
+    );
+    app.up();
+    app.wait_state("a-1", "failed");
+    assert!(app.events("a-1").contains(&"not_ready".to_owned()));
+}
+
+#[test]
+fn a_stopped_process_stays_stopped_until_it_is_started() {
+    let app = App::new(
+        r#"
+[process.a]
+executable_path = "{puppet}"
+args = ["sleep"]
+restart = "always"
+"#,
+    );
+    app.copo(&["up", "-d", "--wait"]).ok();
+    let first = app.pid("a-1");
+    app.copo(&["stop", "a"]).ok();
+    assert_eq!(app.state_of("a-1"), "stopped");
+    app.copo(&["start", "a"]).ok();
+    app.wait_state("a-1", "running");
+    assert_ne!(app.pid("a-1"), first);
+    app.copo(&["start", "a"]).ok();
+    let second = app.pid("a-1");
+    app.copo(&["restart", "a-1"]).ok();
+    app.wait_state("a-1", "running");
+    assert_ne!(app.pid("a-1"), second);
+}
+
+#[test]
+fn kill_sends_the_signal_named() {
+    let app = App::new(
+        r#"
+[process.a]
+executable_path = "{puppet}"
+args = ["sleep"]
+restart = "no"
+"#,
+    );
+    app.copo(&["up", "-d", "--wait"]).ok();
+    app.copo(&["kill", "-s", "NOSUCH", "a"]).fails_with(2);
+    app.copo(&["kill", "-s", "SIGUSR1", "a"]).ok();
+    assert_eq!(app.wait_state("a-1", "failed")["signal"], "SIGUSR1");
+    app.copo(&["kill", "-s", "TERM", "a"]).fails_with(3);
+    app.copo(&["kill", "-s", "TERM", "nobody"]).fails_with(4);
+}
+
+#[test]
+fn a_run_that_watches_for_stop_gets_the_event_before_the_signal() {
+    let app = App::new(
+        r#"
+[process.a]
+executable_path = "{puppet}"
+args = ["ready", "print", "watching", "wait-stop", "print", "asked", "exit", "0"]
+ready = "sdk"
+stop_grace = "60s"
+"#,
+    );
+    app.copo(&["up", "-d", "--wait"]).ok();
+    eventually("it watches", || app.log("a-1") == ["watching"]);
+    app.copo(&["stop", "a"]).ok();
+    // A run that had not asked yet when it was stopped gets the signal at once; this one waited for the event.
+    let ended = app.ps().remove("a-1").expect("it is listed");
+    if ended["signal"].is_null() {
+        assert_eq!(app.log("a-1"), ["watching", "asked"]);
+        assert_eq!(ended["exit_code"], 0);
+    }
+}
+
+#[test]
+fn exit_on_ends_the_application_with_the_runs_code() {
+    let app = App::new(
+        r#"
+[process.job]
+executable_path = "{puppet}"
+args = ["exit", "9"]
+restart = "no"
+[process.side]
+executable_path = "{puppet}"
+args = ["sleep"]
+"#,
+    );
+    app.copo(&["up", "--exit-on", "job"]).fails_with(9);
+    app.copo(&["ps"]).fails_with(5);
+}
+
+#[test]
+fn foreground_up_shows_logs_and_stops_in_order_at_ctrl_c() {
+    let app = App::new(SLEEPER);
+    let child = app.spawn(&["up"]);
+    app_is_up(&app);
+    let run = app.pid("a-1");
+    eventually("it printed", || app.log("a-1") == ["hello"]);
+    signal(child.id(), rustix::process::Signal::INT);
+    let output = child.wait_with_output().expect("copo ends");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(shown.lines().any(|line| line.contains("a-1") && line.contains("hello")), "{shown}");
+    assert!(!is_alive(run));
+    app.copo(&["ps"]).fails_with(5);
+}
+
+#[test]
+fn a_killed_foreground_up_leaves_the_application_running() {
+    let app = App::new(SLEEPER);
+    let mut child = app.spawn(&["up"]);
+    app_is_up(&app);
+    let run = app.pid("a-1");
+    child.kill().expect("it runs");
+    child.wait().expect("it was started here");
+    assert!(is_alive(run));
+    assert_eq!(app.state_of("a-1"), "running");
+}
+
+fn app_is_up(app: &App) {
+    eventually("the application is up", || app.copo(&["ps", "--json"]).code == 0);
+    app.wait_state("a-1", "running");
+}
+
+fn signal(pid: u32, signal: rustix::process::Signal) {
+    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).expect("a pid")).expect("not 0");
+    rustix::process::kill_process(pid, signal).expect("the process is there");
+}
+
+#[test]
+fn the_orchestrator_signalled_to_end_stops_everything_in_order() {
+    let app = App::new(SLEEPER);
+    app.copo(&["up", "-d", "--wait"]).ok();
+    let (run, orchestrator) = (app.pid("a-1"), app.orchestrator_pid());
+    signal(orchestrator, rustix::process::Signal::TERM);
+    eventually("both are gone", || !is_alive(run) && !is_alive(orchestrator));
+}
+
+#[test]
+fn replicas_are_instances_of_their_own() {
+    let app = App::new(
+        r#"
+[process.w]
+executable_path = "{puppet}"
+args = ["env", "COPO_PROCESS", "sleep"]
+replicas = 3
+"#,
+    );
+    app.copo(&["up", "-d", "--wait"]).ok();
+    for n in 1..=3 {
+        let name = format!("w-{n}");
+        eventually("each knows its name", || app.log(&name) == [name.as_str()]);
+    }
+    app.copo(&["stop", "w-2"]).ok();
+    assert_eq!((app.state_of("w-1").as_str(), app.state_of("w-2").as_str()), ("running", "stopped"));
+}
+
+#[test]
+fn a_child_has_a_clean_environment() {
+    let app = App::new(
+        r#"
+[process.a]
+executable_path = "{puppet}"
+args = ["env", "COPO_APPLICATION", "env", "COPO_PROCESS", "env", "COPO_SOCKET", "env", "COPO_STRAY", "env", "FROM_FILE", "env", "FROM_TABLE", "cwd", "sleep"]
+env_file = "a.env"
+env = { FROM_TABLE = "$HOME stays" }
+"#,
+    );
+    app.write("a.env", "FROM_FILE=\"one two\"\nFROM_TABLE=loses\n");
+    let mut up = app.command(&["up", "-d"]);
+    assert!(up.env("COPO_STRAY", "x").status().expect("copo runs").success());
+    let folder = app.folder().canonicalize().expect("it is there").display().to_string();
+    let socket = app.socket().display().to_string();
+    eventually("it printed all", || app.log("a-1").len() == 7);
+    assert_eq!(app.log("a-1"), ["t", "a-1", socket.as_str(), "(not set)", "one two", "$HOME stays", folder.as_str()]);
+}
+
+#[test]
+fn a_child_starts_with_default_signals() {
+    let app = App::new(
+        r#"
+[process.a]
+executable_path = "grep"
+args = ["-E", "^Sig(Blk|Ign):", "/proc/self/status"]
+"#,
+    );
+    if !std::path::Path::new("/proc/self/status").exists() {
+        return;
+    }
+    app.up();
+    app.wait_state("a-1", "finished");
+    let sigpipe = 1u64 << 12;
+    for line in app.log("a-1") {
+        let mask = u64::from_str_radix(line.split_whitespace().nth(1).expect("a mask"), 16).expect("hexadecimal");
+        assert_eq!(mask & if line.starts_with("SigBlk") { u64::MAX } else { sigpipe }, 0, "{line}");
+    }
+}
+
+#[test]
+fn waiting_for_a_record_ends_when_it_comes() {
+    let app = App::new(SLEEPER);
+    app.up();
+    app.copo(&["wait", "--record", "done/x", "--timeout", "0.05"]).fails_with(124);
+    let waiter = app.spawn(&["wait", "--record", "done/x", "--timeout", "60"]);
+    app.copo(&["udd", "send", "--key", "done/x", "yes"]).ok();
+    assert!(waiter.wait_with_output().expect("copo ends").status.success());
+}

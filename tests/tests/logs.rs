@@ -1,0 +1,158 @@
+//! What processes write: logs, rotation, stdio, and the command line that shows them.
+#![cfg(unix)]
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+
+use copo_tests::{App, eventually};
+
+#[test]
+fn a_log_holds_exactly_what_was_written() {
+    let app = App::new(
+        r#"
+[process.a]
+executable_path = "{puppet}"
+args = ["print", "one", "error", "two", "print", "three"]
+"#,
+    );
+    app.up();
+    app.wait_state("a-1", "finished");
+    assert_eq!(std::fs::read(app.state("logs/a-1.log")).expect("a log"), b"one\ntwo\nthree\n");
+    app.down();
+    assert_eq!(app.copo(&["logs", "--no-prefix"]).ok().stdout, "one\ntwo\nthree\n", "it works after all has ended");
+    assert_eq!(app.copo(&["logs", "a", "-n", "1", "--no-prefix"]).ok().stdout, "three\n");
+    let json = app.copo(&["logs", "a", "--json"]).ok().json_lines();
+    assert_eq!(json.len(), 3);
+    assert!(app.copo(&["logs", "a-1", "-t"]).ok().stdout.lines().all(|line| line.contains("20") && line.contains(':')));
+    app.copo(&["logs", "nobody"]).fails_with(4);
+}
+
+#[test]
+fn rotation_keeps_whole_lines_and_only_so_many_files() {
+    let app = App::new(
+        r#"
+[process.all]
+executable_path = "{puppet}"
+args = ["lines", "20000"]
+log = { size = "64KiB", files = 10 }
+[process.few]
+executable_path = "{puppet}"
+args = ["lines", "20000"]
+log = { size = "16KiB", files = 2 }
+"#,
+    );
+    app.up();
+    app.wait_state("all-1", "finished");
+    app.wait_state("few-1", "finished");
+    let shown = app.copo(&["logs", "all", "--no-prefix"]).ok().stdout;
+    assert_eq!(shown, (0..20_000).map(|i| format!("line {i}\n")).collect::<String>());
+    let files = |name: &str| {
+        let entries = std::fs::read_dir(app.state("logs")).expect("the folder of logs");
+        let names = entries.map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8"));
+        let mut names: Vec<String> = names.filter(|file| file.starts_with(&format!("{name}.log"))).collect();
+        names.sort();
+        names
+    };
+    assert!(files("all-1").len() > 1, "{:?}", files("all-1"));
+    assert_eq!(files("few-1"), ["few-1.log", "few-1.log.1"]);
+    for file in files("all-1") {
+        let bytes = std::fs::read(app.state(&format!("logs/{file}"))).expect("a log");
+        assert!(bytes.starts_with(b"line ") && bytes.ends_with(b"\n"), "{file} is cut inside a line");
+    }
+}
+
+#[test]
+fn logs_follow_across_processes() {
+    let app = App::new(
+        r#"
+[process.a]
+executable_path = "{puppet}"
+args = ["print", "first", "wait-file", "go", "print", "second", "sleep"]
+"#,
+    );
+    app.up();
+    eventually("it printed", || app.log("a-1") == ["first"]);
+    let mut follower = app.spawn(&["logs", "-f"]);
+    let mut out = follower.stdout.take().expect("it is piped");
+    let mut shown = String::new();
+    let mut read_until = |word: &str| {
+        let mut buffer = [0; 4096];
+        while !shown.contains(word) {
+            let n = out.read(&mut buffer).expect("the follower writes");
+            assert!(n > 0, "the follower ended: {shown}");
+            shown.push_str(&String::from_utf8_lossy(&buffer[..n]));
+        }
+    };
+    read_until("first");
+    app.write("go", "");
+    read_until("second");
+    follower.kill().expect("it runs");
+    follower.wait().expect("it was started here");
+}
+
+#[test]
+fn stdio_shows_what_is_written_and_feeds_stdin() {
+    let app = App::new(
+        r#"
+[process.echo]
+executable_path = "{puppet}"
+args = ["cat"]
+stdin = "attach"
+"#,
+    );
+    app.copo(&["up", "-d", "--wait"]).ok();
+    let mut first = UnixStream::connect(app.state("echo-1/stdio")).expect("the process's stdio");
+    let mut buffer = [0; 6];
+    first.write_all(b"hello\n").expect("it is taken");
+    first.read_exact(&mut buffer).expect("it comes back");
+    assert_eq!(&buffer, b"hello\n");
+    let mut second = UnixStream::connect(app.state("echo-1/stdio")).expect("any number of readers");
+    // Whoever connects later reads from then on: wait until the second one hears.
+    second.set_read_timeout(Some(std::time::Duration::from_millis(50))).expect("a timeout can be set");
+    eventually("the second reader hears too", || {
+        first.write_all(b"again\n").expect("it is taken");
+        second.read(&mut buffer).is_ok_and(|n| n > 0)
+    });
+    assert!(app.log("echo-1").len() >= 2);
+}
+
+#[test]
+fn attach_shows_live_output_and_refuses_what_does_not_run() {
+    let app = App::new(
+        r#"
+[process.echo]
+executable_path = "{puppet}"
+args = ["cat"]
+stdin = "attach"
+[process.done]
+executable_path = "true"
+"#,
+    );
+    app.up();
+    app.wait_state("echo-1", "running");
+    app.wait_state("done-1", "finished");
+    app.copo(&["attach", "done"]).fails_with(3);
+    app.copo(&["attach", "nobody"]).fails_with(4);
+    let ran = app.copo_with_input(&["attach", "echo"], b"over\n").ok();
+    assert_eq!(ran.stdout, "over\n");
+}
+
+#[test]
+fn a_grandchild_that_keeps_the_pipe_open_holds_nothing_up() {
+    let app = App::new(
+        r#"
+[process.a]
+executable_path = "sh"
+args = ["-c", "echo said; setsid sleep 600 & echo $! ; exit 0"]
+"#,
+    );
+    app.up();
+    app.wait_state("a-1", "finished");
+    let log = app.log("a-1");
+    assert_eq!(log[0], "said");
+    app.down();
+    let stray: u32 = log[1].parse().expect("a pid");
+    if copo_tests::app::is_alive(stray) {
+        copo_tests::app::kill_9(stray);
+    }
+}
