@@ -67,18 +67,16 @@ static int read_disk(struct disk *disk) {
 
 /* Stops the program when the run is asked to stop, or when the orchestrator refuses what it is given. */
 static void must(int32_t code, const char *what) {
-    char why[512];
-    if (code == COPO_OK) return;
-    if (code == COPO_STOPPING) exit(0);
-    copo_last_error_message(why, sizeof why);
-    fprintf(stderr, "sampler: cannot %s: %s\n", what, why);
+    if (code == COPO_ERROR_CODE_OK) return;
+    if (code == COPO_ERROR_CODE_STOPPING) exit(0);
+    fprintf(stderr, "sampler: cannot %s: %s\n", what, copo_last_error_message());
     exit(1);
 }
 
-static void publish(struct CopoClient *client, const char *key, double value, const char *unit) {
+static void publish(CopoClient *client, const char *key, double value, const char *unit) {
     char record[96];
     int length = snprintf(record, sizeof record, "{\"value\":%.3f,\"unit\":\"%s\"}", value, unit);
-    must(copo_udd_send_key(client, key, (const uint8_t *)record, (size_t)length), "publish a figure");
+    must(copo_udd_send_key(client, key, record, (size_t)length), "publish a figure");
 }
 
 static double seconds_now(void) {
@@ -87,7 +85,7 @@ static double seconds_now(void) {
     return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
-static void sample(struct CopoClient *client, struct cpu *cpu, struct disk *disk, double *last) {
+static void sample(CopoClient *client, struct cpu *cpu, struct disk *disk, double *last) {
     struct cpu cpu_now;
     struct disk disk_now;
     double memory, load, now = seconds_now();
@@ -115,10 +113,10 @@ static long interval_ms(int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
-    struct CopoClient *client = NULL;
+    CopoClient *client = NULL;
     struct cpu cpu = {0, 0};
     struct disk disk = {0};
-    bool is_stopping = false;
+    int32_t stopped;
     long interval = interval_ms(argc, argv);
 
     must(copo_connect(&client), "connect");
@@ -127,13 +125,13 @@ int main(int argc, char **argv) {
     double last = seconds_now();
     must(copo_ready(client), "say that it is ready");
     const char *text = "sampling this machine";
-    must(copo_meta_report(client, (const uint8_t *)text, strlen(text)), "report");
-    while (!is_stopping) {
-        /* Waits for the interval, or for the stop request, whichever comes first. */
-        must(copo_stop_wait(client, interval, &is_stopping), "wait");
+    must(copo_meta_report(client, text, strlen(text)), "report");
+    /* Waits for the interval, or for the stop request, whichever comes first. */
+    while ((stopped = copo_stop_wait(client, interval)) == COPO_ERROR_CODE_TIMED_OUT) {
         sample(client, &cpu, &disk, &last);
     }
-    must(copo_flush(client), "flush");
+    must(stopped, "wait");
+    must(copo_client_close(client), "flush");
     copo_client_free(client);
     return 0;
 }

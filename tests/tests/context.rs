@@ -216,7 +216,8 @@ fn an_orchestrator_away_and_back_neither_loses_nor_doubles() {
     // The publisher is no child: a child of a killed orchestrator is started anew by the next one.
     let app = App::new("");
     app.up();
-    let client = copo::Client::options().socket(app.socket()).name("test").connect().expect("it answers");
+    let client =
+        copo::Client::options().socket(app.socket().display().to_string()).name("test").connect().expect("it answers");
     for i in 0..2000u32 {
         if i == 700 || i == 1400 {
             let pid = app.orchestrator_pid();

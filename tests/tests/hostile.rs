@@ -115,7 +115,8 @@ impl Peer {
 fn what_is_no_protocol_ends_that_connection_alone() {
     let app = App::new("");
     app.up();
-    let mut good = copo::Client::options().socket(app.socket()).name("good").connect().expect("it answers");
+    let mut good =
+        copo::Client::options().socket(app.socket().display().to_string()).name("good").connect().expect("it answers");
     let mut five_gib = Vec::new();
     frame_length(5 << 30, &mut five_gib);
 
@@ -173,7 +174,8 @@ fn who_says_nothing_is_told_so() {
 fn a_record_that_is_too_large_is_refused_and_nothing_else_breaks() {
     let app = App::new("[context]\nmax_record = \"1KiB\"\n");
     app.up();
-    let client = copo::Client::options().socket(app.socket()).name("t").connect().expect("it answers");
+    let client =
+        copo::Client::options().socket(app.socket().display().to_string()).name("t").connect().expect("it answers");
     let error = client.udd_send(&[0; 1025]).expect_err("it is too large");
     assert_eq!(error.code(), v1::ErrorCode::TooLarge);
     client.udd_send(&[b'x'; 1024]).and_then(|()| client.flush()).expect("this one fits");
@@ -192,7 +194,11 @@ args = ["-c", "echo $COPO_TOKEN"]
     app.up();
     app.wait_state("a-1", "finished");
     let token = app.log("a-1")[0].clone();
-    let client = copo::Client::options().socket(app.socket()).token(&token).connect().expect("it may read");
+    let client = copo::Client::options()
+        .socket(app.socket().display().to_string())
+        .token(&token)
+        .connect()
+        .expect("it may read");
     assert_eq!(client.internal_name(), "a-1");
     client.udd_get(None).expect("reads go on");
     let error = client.udd_send_sync(b"late").expect_err("its run has ended");

@@ -24,24 +24,21 @@ fn archive(folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let client = Client::connect()?;
     let mut writer = Writer::open(folder)?;
     let options = writer.place.as_ref().map_or(SubscribeOptions::default().from(From::First), |place| {
-        SubscribeOptions::default().from(From::Seq(place.seq + 1)).log_id(&place.log_id)
+        SubscribeOptions::default().from(From::Seq(place.seq + 1)).log_id(place.log_id.clone())
     });
     let mut records = client.udd_subscribe(&options)?;
     writer.log_id(&records.log_id())?;
     client.ready()?;
     client.meta_report(b"archiving")?;
     loop {
-        match records.try_next() {
+        // What has come is written before more is waited for.
+        let next = match records.try_next() {
+            Ok(Some(item)) => Ok(item),
+            Ok(None) => writer.flush().map(|()| records.next(None))?,
+            Err(error) => Err(error),
+        };
+        match next {
             Ok(item) => writer.take(item)?,
-            // What has come is written before more is waited for.
-            Err(error) if error.code() == ErrorCode::WouldBlock => {
-                writer.flush()?;
-                match records.next(None) {
-                    Ok(item) => writer.take(item)?,
-                    Err(error) if is_over(error.code()) => break,
-                    Err(error) => return Err(error.into()),
-                }
-            }
             Err(error) if is_over(error.code()) => break,
             Err(error) => return Err(error.into()),
         }

@@ -1,0 +1,342 @@
+//! The scenarios: what a program does through its SDK, and what it must see. The same for every language.
+
+use std::process::{Child, Command, Stdio};
+
+use copo_tests::app::{is_alive, kill_9};
+use copo_tests::{App, Ran, build, eventually};
+
+use crate::language::{Actor, Language};
+
+/// One story.
+pub struct Scenario {
+    /// Its claim.
+    pub name: &'static str,
+    /// The story.
+    pub run: fn(&Actor),
+    /// Languages it means nothing in…
+    pub not_in: &'static [Language],
+    /// …and why.
+    pub because: &'static str,
+}
+
+const fn scenario(name: &'static str, run: fn(&Actor)) -> Scenario {
+    Scenario { name, run, not_in: &[], because: "" }
+}
+
+/// All of them.
+pub const ALL: &[Scenario] = &[
+    scenario("a_run_sends_under_its_own_name", a_run_sends_under_its_own_name),
+    scenario("a_person_sends_under_a_name", a_person_sends_under_a_name),
+    scenario("sends_arrive_in_order", sends_arrive_in_order),
+    scenario("the_newest_record_of_a_key_or_of_all", the_newest_record_of_a_key_or_of_all),
+    scenario("following_from_the_first_from_a_seq_and_by_pattern", following_by_place_and_pattern),
+    scenario("a_follower_waits_for_what_is_to_come", a_follower_waits_for_what_is_to_come),
+    scenario("a_gap_is_told", a_gap_is_told),
+    scenario("headers_are_read_and_set", headers_are_read_and_set),
+    scenario("a_report_is_sent_and_followed", a_report_is_sent_and_followed),
+    scenario("a_run_is_ready_when_it_says_so", a_run_is_ready_when_it_says_so),
+    scenario("a_stop_is_heard_before_the_signal", a_stop_is_heard_before_the_signal),
+    scenario("an_iteration_ends_at_the_stop", an_iteration_ends_at_the_stop),
+    scenario("a_conditional_send_conflicts_when_it_is_late", a_conditional_send_conflicts_when_it_is_late),
+    scenario("a_bad_key_is_refused", a_bad_key_is_refused),
+    scenario("a_record_that_is_too_large_is_refused", a_record_that_is_too_large_is_refused),
+    scenario("without_an_orchestrator_there_is_an_error_at_once", without_an_orchestrator),
+    scenario("a_wrong_token_is_refused", a_wrong_token_is_refused),
+    scenario("a_run_that_has_ended_is_fenced", a_run_that_has_ended_is_fenced),
+    scenario("a_closed_handle_says_so", a_closed_handle_says_so),
+    scenario("a_full_window_is_told_not_waited_for", a_full_window_is_told_not_waited_for),
+    Scenario {
+        name: "a_wait_for_the_next_record_times_out",
+        run: a_wait_for_the_next_record_times_out,
+        not_in: &[Language::Node],
+        because: "an async iterator has no timeout",
+    },
+    scenario("a_restarted_orchestrator_loses_and_doubles_nothing", a_restarted_orchestrator_loses_and_doubles_nothing),
+];
+
+/// A process of copo.toml that is an actor.
+fn process(actor: &Actor, name: &str, verbs: &[&str], more: &str) -> String {
+    let args = verbs.iter().map(|verb| format!("{verb:?}")).collect::<Vec<_>>().join(", ");
+    let script = actor.script.as_ref().map(|path| format!("file_path = {path:?}\n")).unwrap_or_default();
+    format!("[process.{name}]\nexecutable_path = {:?}\n{script}args = [{args}]\n{more}\n", actor.program)
+}
+
+fn app(actor: &Actor, verbs: &[&str], more: &str) -> App {
+    App::new(&process(actor, "w", verbs, more))
+}
+
+/// The actor as a person's program: told where to connect, no environment.
+fn outside(actor: &Actor, app: &App, verbs: &[&str]) -> Command {
+    let socket = app.socket().display().to_string();
+    let mut command = bare(actor);
+    command.args(["connect", &socket, ""]).args(verbs).current_dir(app.folder());
+    command
+}
+
+fn bare(actor: &Actor) -> Command {
+    let mut command = Command::new(&actor.program);
+    command.args(&actor.script).stdin(Stdio::null());
+    for name in ["COPO_SOCKET", "COPO_TOKEN", "COPO_APPLICATION", "COPO_PROCESS", "COPO_RUN"] {
+        command.env_remove(name);
+    }
+    build::strip_cargo_environment(&mut command);
+    command
+}
+
+fn ran(mut command: Command) -> Vec<String> {
+    let ran: Ran = command.output().expect("the actor can be run").into();
+    ran.ok().stdout.lines().map(str::to_owned).collect()
+}
+
+fn spawn(mut command: Command) -> Child {
+    command.stdout(Stdio::piped()).spawn().expect("the actor can be run")
+}
+
+fn lines_of(child: Child) -> Vec<String> {
+    let output = child.wait_with_output().expect("the actor ends");
+    String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
+}
+
+fn finished(app: &App) -> Vec<String> {
+    app.copo(&["wait", "w", "--for", "finished", "--timeout", "60"]).ok();
+    app.log("w-1")
+}
+
+fn data(app: &App) -> Vec<String> {
+    app.records().iter().map(|record| record["udd_buff"].as_str().expect("text").to_owned()).collect()
+}
+
+fn a_run_sends_under_its_own_name(actor: &Actor) {
+    let app = app(actor, &["send", "a/b", "one", "send-sync", "", "grüße", "flush"], "");
+    app.up();
+    let printed = finished(&app);
+    let records = app.records();
+    assert_eq!(data(&app), ["one", "grüße"]);
+    assert!(records.iter().all(|record| record["sent_by"] == "w-1"), "{records:?}");
+    assert_eq!((&records[0]["key"], &records[1]["key"]), (&"a/b".into(), &"".into()));
+    assert_eq!(printed, [format!("seq {}", records[1]["seq"])]);
+}
+
+fn a_person_sends_under_a_name(actor: &Actor) {
+    let app = App::new("");
+    app.up();
+    ran(outside(actor, &app, &["send", "k", "x"]));
+    // Whoever sends and ends loses nothing.
+    assert_eq!((data(&app), &app.records()[0]["sent_by"]), (vec!["x".to_owned()], &"@actor".into()));
+}
+
+fn sends_arrive_in_order(actor: &Actor) {
+    let app = app(actor, &["send-many", "k", "3000", "flush"], "");
+    app.up();
+    finished(&app);
+    assert_eq!(data(&app), (0..3000).map(|i| i.to_string()).collect::<Vec<_>>());
+}
+
+fn the_newest_record_of_a_key_or_of_all(actor: &Actor) {
+    let app = App::new("");
+    app.up();
+    assert_eq!(ran(outside(actor, &app, &["newest", "get", "x/1"])), ["none", "none"]);
+    send_three(&app);
+    let printed = ran(outside(actor, &app, &["get", "x/1", "newest", "get", "no/such"]));
+    assert_eq!(printed, ["record @cli x/1 one", "record @cli x/2 three", "none"]);
+}
+
+fn send_three(app: &App) {
+    for (key, data) in [("x/1", "one"), ("y/1", "two"), ("x/2", "three")] {
+        app.copo(&["udd", "send", "--key", key, data]).ok();
+    }
+}
+
+fn following_by_place_and_pattern(actor: &Actor) {
+    let app = App::new("");
+    app.up();
+    send_three(&app);
+    let seq = app.records()[1]["seq"].to_string();
+    let printed =
+        ran(outside(actor, &app, &["follow", "first", "x/*", "2", "drain", &seq, "**", "drain", "first", "none/**"]));
+    let wanted =
+        ["record @cli x/1 one", "record @cli x/2 three", "record @cli y/1 two", "record @cli x/2 three", "end", "end"];
+    assert_eq!(printed, wanted);
+}
+
+fn a_follower_waits_for_what_is_to_come(actor: &Actor) {
+    let app = App::new("");
+    app.up();
+    let follower = spawn(outside(actor, &app, &["follow", "first", "later/**", "2"]));
+    for data in ["one", "two"] {
+        app.copo(&["udd", "send", "--key", "later/x", data]).ok();
+    }
+    assert_eq!(lines_of(follower), ["record @cli later/x one", "record @cli later/x two"]);
+}
+
+fn a_gap_is_told(actor: &Actor) {
+    let app = App::new("[context]\nretain = { records = 5 }\n");
+    app.up();
+    ran(outside(actor, &app, &["send-many", "k", "100", "flush"]));
+    let records = app.records();
+    assert_eq!(records.len(), 5);
+    let printed = ran(outside(actor, &app, &["drain", "1", "**"]));
+    let before = records[0]["seq"].as_u64().expect("a seq") - 1;
+    assert_eq!(printed[0], format!("gap 1 {before}"));
+    assert_eq!(printed.len(), 7, "{printed:?}");
+}
+
+fn headers_are_read_and_set(actor: &Actor) {
+    let app = App::new("[context]\nheaders = [\"one\", \"two\"]\n");
+    app.up();
+    assert_eq!(
+        ran(outside(actor, &app, &["headers", "set-headers", "a,b,c", "headers"])),
+        ["headers one,two", "headers a,b,c"]
+    );
+    assert_eq!(app.copo(&["udd", "headers"]).ok().stdout, "a\nb\nc\n");
+}
+
+fn a_report_is_sent_and_followed(actor: &Actor) {
+    let app = app(actor, &["report", "all is well", "flush"], "");
+    app.up();
+    finished(&app);
+    let reports = app.reports();
+    let sent = reports.iter().position(|report| report["report_buff"] == "all is well").expect("the report is there");
+    assert_eq!(reports[sent]["sent_by"], "w-1");
+    let printed = ran(outside(actor, &app, &["reports", &(sent + 1).to_string()]));
+    assert_eq!(printed[sent], "report w-1 all is well");
+    assert!(printed[0].starts_with("report orchestrator "), "{printed:?}");
+}
+
+fn a_run_is_ready_when_it_says_so(actor: &Actor) {
+    let app = app(actor, &["wait-file", "go", "ready", "wait-stop"], "ready = \"sdk\"");
+    app.up();
+    app.wait_state("w-1", "starting");
+    app.write("go", "");
+    assert_eq!(app.wait_state("w-1", "running")["ready"], true);
+}
+
+fn a_stop_is_heard_before_the_signal(actor: &Actor) {
+    // The signal says nothing to this run: only the event can end it.
+    let more = "ready = \"sdk\"\nstop_grace = \"60s\"\nstop_signal = \"SIGCONT\"";
+    let app = app(actor, &["ready", "wait-stop"], more);
+    app.copo(&["up", "-d", "--wait"]).ok();
+    app.copo(&["stop", "w"]).ok();
+    assert_eq!(app.log("w-1"), ["stopping"]);
+    assert_eq!(app.ps()["w-1"]["exit_code"], 0);
+}
+
+fn an_iteration_ends_at_the_stop(actor: &Actor) {
+    let more = "stop_grace = \"60s\"\nstop_signal = \"SIGCONT\"";
+    let app = app(actor, &["follow-until-stop", "k"], more);
+    app.up();
+    eventually("it follows", || app.log("w-1") == ["following"]);
+    app.copo(&["udd", "send", "--key", "k", "x"]).ok();
+    eventually("it has the record", || app.log("w-1").len() == 2);
+    app.copo(&["stop", "w"]).ok();
+    assert_eq!(app.log("w-1"), ["following", "record @cli k x", "end"]);
+    assert_eq!(app.ps()["w-1"]["exit_code"], 0);
+}
+
+fn a_conditional_send_conflicts_when_it_is_late(actor: &Actor) {
+    let app = App::new("");
+    app.up();
+    let printed = ran(outside(actor, &app, &["send-if", "k", "first", "0", "send-if", "k", "late", "0"]));
+    assert_eq!(printed, [format!("seq {}", app.records()[0]["seq"]), "error 18".to_owned()]);
+    let seq = app.records()[0]["seq"].to_string();
+    assert_eq!(ran(outside(actor, &app, &["send-if", "k", "second", &seq])).len(), 1);
+    assert_eq!(data(&app), ["first", "second"]);
+}
+
+fn a_bad_key_is_refused(actor: &Actor) {
+    let app = App::new("");
+    app.up();
+    let printed = ran(outside(
+        actor,
+        &app,
+        &["send", "/bad", "x", "send", "a b", "x", "drain", "first", "a/*b", "send", "good", "x"],
+    ));
+    assert_eq!(printed, ["error 13", "error 13", "error 13"]);
+    assert_eq!(data(&app), ["x"]);
+}
+
+fn a_record_that_is_too_large_is_refused(actor: &Actor) {
+    let app = App::new("[context]\nmax_record = \"1KiB\"\n");
+    app.up();
+    assert_eq!(ran(outside(actor, &app, &["send-zeros", "k", "1025", "send-zeros", "k", "1024"])), ["error 12"]);
+    assert_eq!(app.records().len(), 1);
+}
+
+fn without_an_orchestrator(actor: &Actor) {
+    let mut command = bare(actor);
+    command.args(["send", "k", "x"]);
+    assert_eq!(ran(command), ["error 5"]);
+    let mut command = bare(actor);
+    command.args(["connect", "/nonexistent/sock", ""]);
+    assert_eq!(ran(command), ["error 5"]);
+}
+
+fn a_wrong_token_is_refused(actor: &Actor) {
+    let app = App::new("");
+    app.up();
+    let mut command = bare(actor);
+    command.args(["connect", &app.socket().display().to_string(), "no-such-token"]);
+    assert_eq!(ran(command), ["error 14"]);
+}
+
+fn a_run_that_has_ended_is_fenced(actor: &Actor) {
+    let app = App::new("[process.t]\nexecutable_path = \"sh\"\nargs = [\"-c\", \"echo $COPO_TOKEN\"]\n");
+    app.up();
+    app.wait_state("t-1", "finished");
+    let token = app.log("t-1").remove(0);
+    let mut command = bare(actor);
+    command.args(["connect", &app.socket().display().to_string(), &token, "newest", "send-sync", "k", "late"]);
+    assert_eq!(ran(command), ["none", "error 9"]);
+    assert_eq!(app.records().len(), 0);
+}
+
+fn a_closed_handle_says_so(actor: &Actor) {
+    let app = App::new("");
+    app.up();
+    assert_eq!(ran(outside(actor, &app, &["send", "k", "x", "close", "send", "k", "y"])), ["error 19"]);
+    assert_eq!(data(&app), ["x"]);
+}
+
+fn a_full_window_is_told_not_waited_for(actor: &Actor) {
+    let app = App::new("");
+    app.up();
+    let pid = app.orchestrator_pid();
+    let program = spawn(outside(actor, &app, &["touch", "up", "wait-file", "go", "fill", "touch", "full", "flush"]));
+    eventually("it is connected", || app.path("up").exists());
+    signal(pid, rustix::process::Signal::STOP);
+    app.write("go", "");
+    eventually("the window is full", || app.path("full").exists());
+    signal(pid, rustix::process::Signal::CONT);
+    assert_eq!(lines_of(program), ["full"]);
+    assert!(!app.records().is_empty());
+}
+
+fn signal(pid: u32, signal: rustix::process::Signal) {
+    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).expect("a pid")).expect("not 0");
+    rustix::process::kill_process(pid, signal).expect("the process is there");
+}
+
+fn a_wait_for_the_next_record_times_out(actor: &Actor) {
+    let app = App::new("");
+    app.up();
+    assert_eq!(ran(outside(actor, &app, &["next-timeout", "20"])), ["error 6"]);
+}
+
+fn a_restarted_orchestrator_loses_and_doubles_nothing(actor: &Actor) {
+    let app = App::new("");
+    app.up();
+    let follower = spawn(outside(actor, &app, &["follow", "first", "k", "1000"]));
+    let verbs =
+        ["send-many", "k", "500", "flush", "touch", "half", "wait-file", "go", "send-many", "k", "500", "flush"];
+    let publisher = spawn(outside(actor, &app, &verbs));
+    eventually("half is sent", || app.path("half").exists());
+    let pid = app.orchestrator_pid();
+    kill_9(pid);
+    eventually("it is dead", || !is_alive(pid));
+    app.write("go", "");
+    app.up();
+    assert_eq!(lines_of(publisher), [""; 0]);
+    let wanted: Vec<String> = (0..500).chain(0..500).map(|i| format!("record @actor k {i}")).collect();
+    assert_eq!(lines_of(follower), wanted);
+    assert_eq!(app.records().len(), 1000);
+}
