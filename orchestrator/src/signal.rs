@@ -58,12 +58,18 @@ pub fn canonical(name: &str) -> Option<&'static str> {
 
 /// The name of the signal of this number; real-time and unknown ones are named by their number: "SIG40".
 #[must_use]
-pub fn name(number: i32) -> String {
-    match TABLE.iter().find(|(_, known)| *known == number) {
-        Some((name, _)) => (*name).to_owned(),
-        None => format!("SIG{number}"),
-    }
+pub fn name(number: i32) -> &'static str {
+    let known = TABLE.iter().find(|(_, known)| *known == number).map(|(name, _)| *name);
+    let numbered = || usize::try_from(number).ok().and_then(|number| NUMBERED.get(number.checked_sub(32)?).copied());
+    known.or_else(numbered).unwrap_or("SIG?")
 }
+
+/// Real-time signals, from 32 on.
+const NUMBERED: [&str; 33] = [
+    "SIG32", "SIG33", "SIG34", "SIG35", "SIG36", "SIG37", "SIG38", "SIG39", "SIG40", "SIG41", "SIG42", "SIG43", "SIG44",
+    "SIG45", "SIG46", "SIG47", "SIG48", "SIG49", "SIG50", "SIG51", "SIG52", "SIG53", "SIG54", "SIG55", "SIG56", "SIG57",
+    "SIG58", "SIG59", "SIG60", "SIG61", "SIG62", "SIG63", "SIG64",
+];
 
 /// All names, for suggestions.
 pub fn names() -> impl Iterator<Item = &'static str> {
@@ -77,11 +83,11 @@ mod tests {
     #[test]
     fn a_name_and_its_number_find_each_other() {
         for known in names() {
-            assert_eq!(number(known).map(name).as_deref(), Some(known));
+            assert_eq!(number(known).map(name), Some(known));
         }
         assert_eq!(number("term"), number("SIGTERM"));
         assert_eq!(canonical("int"), Some("SIGINT"));
         assert_eq!(number("SIGNONSENSE"), None);
-        assert_eq!(name(40), "SIG40");
+        assert_eq!([name(32), name(40), name(64), name(65), name(-1)], ["SIG32", "SIG40", "SIG64", "SIG?", "SIG?"]);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! The file stays when the orchestrator ends: removing it would let two of them hold locks on two files of one name.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -102,25 +102,6 @@ fn read(path: &Path) -> io::Result<Option<Holder>> {
     Ok(pid.zip(config_path).map(|(pid, config_path)| Holder { pid, config_path }))
 }
 
-/// Makes the application's folders, for the owner alone.
-pub(super) fn create_folders(layout: &Layout) -> io::Result<()> {
-    for folder in [layout.home().to_owned(), layout.root(), layout.orchestrator(), layout.logs(), layout.pids()] {
-        create_folder(&folder)?;
-    }
-    Ok(())
-}
-
-/// Makes one folder and its parents, for the owner alone.
-pub(super) fn create_folder(folder: &Path) -> io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder
-        .create(folder)
-        .map_err(|error| io::Error::new(error.kind(), format!("cannot make the folder {}: {error}", folder.display())))
-}
-
 #[cfg(unix)]
 mod sys {
     use std::fs::File;
@@ -189,7 +170,7 @@ mod tests {
     fn layout() -> (tempfile::TempDir, Layout) {
         let home = tempfile::tempdir().expect("a temporary folder");
         let layout = Layout::new(home.path(), "app");
-        create_folders(&layout).expect("folders");
+        crate::layout::prepare(&layout).expect("folders");
         (home, layout)
     }
 

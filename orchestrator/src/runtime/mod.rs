@@ -4,13 +4,40 @@
 //! [`run`] is the whole life of an orchestrator. The process it is called in belongs to it: it reaps every child, handles
 //! the signals that end it, and takes over as the parent of orphans.
 
+mod boot;
+mod child;
+pub mod clock;
+mod deadline;
+mod descriptors;
+mod driver;
+mod environment;
+mod group;
 pub mod lock;
+pub mod log;
 pub mod log_times;
+pub mod notify;
+mod output;
+mod own_log;
+mod perform;
+mod pids;
+mod reports_file;
+mod spawn;
+mod start;
+mod stdio;
+mod termination;
 
 use std::path::PathBuf;
+use std::rc::Rc;
+
+use copo_proto::v1::{EventKind, Facts};
+use tokio::task::LocalSet;
 
 use crate::layout::Layout;
 use crate::plan::Plan;
+use crate::server;
+use crate::supervisor::Event;
+
+use start::Started;
 
 /// What `copo up` asks of a new orchestrator.
 pub struct RunOptions {
@@ -20,7 +47,7 @@ pub struct RunOptions {
     pub notify: Box<dyn FnOnce(Result<(), String>)>,
 }
 
-/// Why an orchestrator did not start, or ended otherwise than asked.
+/// Why an orchestrator did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// Another one holds the lock.
@@ -48,8 +75,61 @@ pub enum RunError {
 /// # Errors
 /// It could not start; `options.notify` was told the same.
 pub fn run(plan: Plan, layout: Layout, options: RunOptions) -> Result<(), RunError> {
-    let start_error = |reason: String| RunError::Start { application: plan.application.clone(), reason };
-    lock::create_folders(&layout).map_err(|error| start_error(error.to_string()))?;
-    (options.notify)(Ok(()));
-    Ok(())
+    let RunOptions { names, notify } = options;
+    termination::reset_inherited();
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            notify(Err(error.to_string()));
+            return Err(RunError::Start { application: plan.application, reason: error.to_string() });
+        }
+    };
+    LocalSet::new().block_on(&runtime, async move {
+        match start::start(plan, layout) {
+            Ok(started) => {
+                notify(Ok(()));
+                live(started, names).await;
+                Ok(())
+            }
+            Err(error) => {
+                notify(Err(error.to_string()));
+                Err(error)
+            }
+        }
+    })
+}
+
+/// From up to down.
+async fn live(started: Started, names: Vec<String>) {
+    let Started { lock, listener, terminations, mut driver, findings } = started;
+    let hub = Rc::clone(&driver.performer.hub);
+    let output = Rc::clone(&driver.performer.output);
+    let layout = driver.performer.layout.clone();
+    let events = driver.performer.events.clone();
+    tokio::task::spawn_local(server::serve(listener, Rc::clone(&hub)));
+    tokio::task::spawn_local(reports_file::keep(Rc::clone(&hub), Rc::clone(&output), layout.clone()));
+    tokio::task::spawn_local(terminations.forward(events.clone()));
+    #[cfg(target_os = "linux")]
+    tokio::task::spawn_local(group::reap_orphans(driver.performer.leaders.clone()));
+
+    hub.report(own_facts(EventKind::OrchestratorStarted, None));
+    for finding in findings {
+        hub.report(own_facts(EventKind::Damaged, Some(finding)));
+    }
+    // The receiver is the driver's own.
+    let _ = events.send(Event::Up { names });
+    driver.drive().await;
+
+    hub.report(own_facts(EventKind::OrchestratorStopped, None));
+    output.reports(layout.reports(), hub.reports_json());
+    hub.close().await;
+    output.close();
+    start::remove_files(&layout);
+    tracing::info!("ended");
+    drop(lock);
+}
+
+/// A report of the orchestrator about itself.
+fn own_facts(event: EventKind, reason: Option<String>) -> Facts {
+    Facts { event: event.into(), pid: Some(std::process::id()), reason, ..Facts::default() }
 }

@@ -1,0 +1,167 @@
+//! One log: bytes are appended as they came; rotation cuts at line ends and loses none.
+//!
+//! `web-1.log` is the current file, `web-1.log.1` the one before it, and so on; the time index turns with it.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use crate::plan::LogSpec;
+
+use super::log_times::TimeWriter;
+
+/// A line that does not end is cut after all when the file has become this many times as large as it should be.
+const LARGEST: u64 = 2;
+
+/// The open log of one instance, or of the orchestrator itself.
+#[derive(Debug)]
+pub(super) struct Log {
+    path: PathBuf,
+    times_path: Option<PathBuf>,
+    spec: LogSpec,
+    file: File,
+    times: Option<TimeWriter>,
+    len: u64,
+    at_line_start: bool,
+    dropped: u64,
+}
+
+impl Log {
+    /// Opens a log to go on with it; `times_path` is where its time index stands, if it has one.
+    pub(super) fn open(path: PathBuf, times_path: Option<PathBuf>, spec: LogSpec) -> io::Result<Self> {
+        let (file, len, at_line_start) = open_file(&path)?;
+        let times = times_path.as_deref().map(|path| TimeWriter::open(path, len)).transpose()?;
+        Ok(Self { path, times_path, spec, file, times, len, at_line_start, dropped: 0 })
+    }
+
+    /// Appends what was read at `time` (microseconds since the Unix epoch).
+    ///
+    /// # Errors
+    /// It could not be written whole (a full disk): the rest is dropped and counted, since no process may be held up by it.
+    pub(super) fn write(&mut self, chunk: &[u8], time: u64) -> io::Result<()> {
+        let mut rest = chunk;
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(self.cut(rest));
+            self.append(now, time).inspect_err(|_| self.dropped += later.len() as u64)?;
+            rest = later;
+            if !rest.is_empty() {
+                self.rotate().inspect_err(|_| self.dropped += rest.len() as u64)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// How many bytes were dropped since this was asked last.
+    pub(super) fn take_dropped(&mut self) -> u64 {
+        std::mem::take(&mut self.dropped)
+    }
+
+    /// How many bytes of the chunk still belong into the current file: up to a line end, where there is one.
+    fn cut(&self, chunk: &[u8]) -> usize {
+        let room = usize::try_from(self.spec.size.saturating_sub(self.len)).unwrap_or(usize::MAX);
+        if chunk.len() <= room {
+            return chunk.len();
+        }
+        if let Some(end) = memchr::memrchr(b'\n', &chunk[..room]) {
+            return end + 1;
+        }
+        if self.at_line_start && self.len > 0 {
+            return 0;
+        }
+        let most = (self.spec.size.saturating_mul(LARGEST)).saturating_sub(self.len).max(1);
+        let most = usize::try_from(most).unwrap_or(usize::MAX).min(chunk.len());
+        memchr::memchr(b'\n', &chunk[..most]).map_or(most, |end| end + 1)
+    }
+
+    fn append(&mut self, bytes: &[u8], time: u64) -> io::Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        if let Some(times) = &mut self.times {
+            // Without its entry a line has the time of the one before: no reason to drop the line.
+            let _ = times.note(self.len, time);
+        }
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            match self.file.write(rest) {
+                Ok(0) => return Err(self.drop_rest(rest, io::ErrorKind::WriteZero.into())),
+                Ok(written) => {
+                    self.at_line_start = rest[written - 1] == b'\n';
+                    self.len += written as u64;
+                    rest = &rest[written..];
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.drop_rest(rest, error)),
+            }
+        }
+        Ok(())
+    }
+
+    fn drop_rest(&mut self, rest: &[u8], error: io::Error) -> io::Error {
+        self.dropped += rest.len() as u64;
+        error
+    }
+
+    /// Turns the files: the current one becomes `.1`, the oldest goes.
+    fn rotate(&mut self) -> io::Result<()> {
+        turn(&self.path, self.spec.files)?;
+        if let Some(times_path) = &self.times_path {
+            self.times = None;
+            turn(times_path, self.spec.files)?;
+        }
+        let (file, len, at_line_start) = open_file(&self.path)?;
+        self.times = self.times_path.as_deref().map(|path| TimeWriter::open(path, len)).transpose()?;
+        (self.file, self.len, self.at_line_start) = (file, len, at_line_start);
+        Ok(())
+    }
+}
+
+/// Opens a file for appending: with its length, and whether it ends with a whole line.
+fn open_file(path: &Path) -> io::Result<(File, u64, bool)> {
+    let mut options = OpenOptions::new();
+    options.create(true).append(true).read(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    let len = file.metadata()?.len();
+    let mut last = [b'\n'];
+    if len > 0 {
+        file.seek(SeekFrom::End(-1))?;
+        file.read_exact(&mut last)?;
+    }
+    Ok((file, len, last == [b'\n']))
+}
+
+/// The place of the file that was rotated `age` rotations ago; 0 is the current one.
+#[must_use]
+pub fn rotated(path: &Path, age: u32) -> PathBuf {
+    if age == 0 {
+        return path.to_owned();
+    }
+    let mut name = OsString::from(path);
+    name.push(format!(".{age}"));
+    name.into()
+}
+
+/// Renames `path` to `path.1` and so on; with `files` = 1 the current file is all there is, and goes.
+fn turn(path: &Path, files: u32) -> io::Result<()> {
+    let oldest = files.max(1) - 1;
+    present(fs::remove_file(rotated(path, oldest)))?;
+    for age in (0..oldest).rev() {
+        present(fs::rename(rotated(path, age), rotated(path, age + 1)))?;
+    }
+    Ok(())
+}
+
+/// A file that is not there needs no turning.
+fn present(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+#[path = "log_tests.rs"]
+mod tests;

@@ -1,0 +1,250 @@
+//! The output thread: everything the children write goes through it, to their logs and to who is attached. It also writes
+//! the files that the main thread must not wait for.
+//!
+//! It is one thread with a runtime of its own, so that chatty children never delay a record. Bytes are copied in chunks
+//! and never looked into, except for the line end at which a log that is due is turned.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::future::Future;
+use std::io;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::LocalSet;
+use tokio::time::timeout;
+
+use super::clock;
+use super::log::Log;
+use super::reports_file;
+use super::spawn::{OutputEnd, OutputReader, StdinEnd, StdinWriter};
+use super::stdio::Stdio;
+use crate::layout::Layout;
+use crate::plan::LogSpec;
+
+/// Read at once, at most: a pipe of the largest size.
+const CHUNK: usize = 1024 * 1024;
+/// Read at once of what is left at the end of a run.
+const LAST_CHUNK: usize = 64 * 1024;
+/// How long the end of a run may wait for its last bytes to be in the log; only a hanging disk takes that long.
+const LAST_BYTES: Duration = Duration::from_secs(2);
+
+/// The main thread's end of the output thread.
+pub(super) struct Output {
+    commands: mpsc::UnboundedSender<Command>,
+    thread: Cell<Option<JoinHandle<()>>>,
+}
+
+enum Command {
+    Open { internal_name: String, log: LogSpec },
+    Begin { internal_name: String, output: OutputEnd, stdin: Option<StdinEnd> },
+    Finish { internal_name: String, done: oneshot::Sender<()> },
+    Reports { path: PathBuf, json: Vec<u8> },
+    Close,
+}
+
+impl Output {
+    /// Starts the thread.
+    pub(super) fn start(layout: Layout) -> io::Result<Self> {
+        let (commands, received) = mpsc::unbounded_channel();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let work = move || LocalSet::new().block_on(&runtime, work(layout, received));
+        let thread = thread::Builder::new().name("output".to_owned()).spawn(work)?;
+        Ok(Self { commands, thread: Cell::new(Some(thread)) })
+    }
+
+    /// Opens an instance's log and stdio socket; nothing when they are open.
+    pub(super) fn open(&self, internal_name: &str, log: LogSpec) {
+        self.say(Command::Open { internal_name: internal_name.to_owned(), log });
+    }
+
+    /// A run of an opened instance has begun: copy what it writes.
+    pub(super) fn begin(&self, internal_name: &str, output: OutputEnd, stdin: Option<StdinEnd>) {
+        self.say(Command::Begin { internal_name: internal_name.to_owned(), output, stdin });
+    }
+
+    /// A run has ended; resolves when what it wrote is in the log.
+    pub(super) fn finish(&self, internal_name: &str) -> impl Future<Output = ()> + use<> {
+        let (done, finished) = oneshot::channel();
+        self.say(Command::Finish { internal_name: internal_name.to_owned(), done });
+        async {
+            let _ = timeout(LAST_BYTES, finished).await;
+        }
+    }
+
+    /// Replaces reports.json.
+    pub(super) fn reports(&self, path: PathBuf, json: Vec<u8>) {
+        self.say(Command::Reports { path, json });
+    }
+
+    /// Ends the thread: sockets are removed, logs are closed.
+    pub(super) fn close(&self) {
+        self.say(Command::Close);
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the output thread has panicked");
+        }
+    }
+
+    fn say(&self, command: Command) {
+        // The thread ends only when it is told to; without it there is nothing left to copy to.
+        let _ = self.commands.send(command);
+    }
+}
+
+/// One instance's log and stdio, open from up to down.
+struct Instance {
+    sinks: Rc<Sinks>,
+    run: Option<CopiedRun>,
+}
+
+/// Where the output of an instance goes.
+struct Sinks {
+    internal_name: String,
+    log: RefCell<Option<Log>>,
+    /// The log took nothing the last time: said once, not for every chunk.
+    is_failing: Cell<bool>,
+    stdio: Option<Stdio>,
+}
+
+/// The copying of one run's output.
+struct CopiedRun {
+    ended: oneshot::Sender<oneshot::Sender<()>>,
+}
+
+/// What the thread does until it is told to close.
+async fn work(layout: Layout, mut commands: mpsc::UnboundedReceiver<Command>) {
+    let buffer = Rc::new(RefCell::new(vec![0; CHUNK]));
+    let mut instances = HashMap::new();
+    while let Some(command) = commands.recv().await {
+        match command {
+            Command::Open { internal_name, log } => {
+                let instance = || Instance { sinks: Rc::new(Sinks::open(&layout, &internal_name, log)), run: None };
+                instances.entry(internal_name.clone()).or_insert_with(instance);
+            }
+            Command::Begin { internal_name, output, stdin } => {
+                if let Some(instance) = instances.get_mut(&internal_name) {
+                    instance.begin(output, stdin, &buffer);
+                }
+            }
+            Command::Finish { internal_name, done } => {
+                // Without a run to finish, `done` is dropped here: there is nothing to wait for.
+                if let Some(run) = instances.get_mut(&internal_name).and_then(|instance| instance.run.take()) {
+                    let _ = run.ended.send(done);
+                }
+            }
+            Command::Reports { path, json } => reports_file::replace(&path, &json),
+            Command::Close => break,
+        }
+    }
+    let closing: Vec<_> = instances.into_values().map(|instance| tokio::task::spawn_local(instance.close())).collect();
+    for instance in closing {
+        let _ = instance.await;
+    }
+}
+
+impl Instance {
+    fn begin(&mut self, output: OutputEnd, stdin: Option<StdinEnd>, buffer: &Rc<RefCell<Vec<u8>>>) {
+        match OutputReader::new(output) {
+            Ok(reader) => {
+                let (ended, end) = oneshot::channel();
+                self.run = Some(CopiedRun { ended });
+                tokio::task::spawn_local(copy(reader, Rc::clone(&self.sinks), Rc::clone(buffer), end));
+            }
+            Err(error) => tracing::error!("cannot read the output of {}: {error}", self.sinks.internal_name),
+        }
+        let writer = stdin.map(StdinWriter::new).transpose();
+        let writer = writer.inspect_err(|error| tracing::error!("cannot use the stdin of a child: {error}"));
+        if let Some(stdio) = &self.sinks.stdio {
+            stdio.set_stdin(writer.ok().flatten());
+        }
+    }
+
+    async fn close(self) {
+        drop(self.run);
+        // The copying of a run that nobody finished may still hold the sinks; it ends with the thread.
+        if let Some(stdio) = Rc::into_inner(self.sinks).and_then(|sinks| sinks.stdio) {
+            stdio.close().await;
+        }
+    }
+}
+
+impl Sinks {
+    /// An instance runs without its log or its socket rather than not at all.
+    fn open(layout: &Layout, internal_name: &str, spec: LogSpec) -> Self {
+        let log = Log::open(layout.log(internal_name), Some(layout.log_times(internal_name)), spec);
+        let log = log.inspect_err(|error| tracing::error!("cannot open the log of {internal_name}: {error}"));
+        let stdio = Stdio::open(&layout.stdio(internal_name));
+        let stdio = stdio.inspect_err(|error| tracing::error!("cannot open the stdio of {internal_name}: {error}"));
+        Self {
+            internal_name: internal_name.to_owned(),
+            log: RefCell::new(log.ok()),
+            is_failing: Cell::new(false),
+            stdio: stdio.ok(),
+        }
+    }
+
+    fn write(&self, chunk: &[u8]) {
+        if let Some(log) = &mut *self.log.borrow_mut() {
+            let written = log.write(chunk, clock::wall());
+            let was_failing = self.is_failing.replace(written.is_err());
+            match written {
+                Err(error) if !was_failing => {
+                    tracing::error!("cannot write the log of {}: {error}", self.internal_name);
+                }
+                Err(_) => {}
+                Ok(()) if was_failing => {
+                    let dropped = log.take_dropped();
+                    tracing::warn!("the log of {} is written again; {dropped} bytes are lost", self.internal_name);
+                }
+                Ok(()) => {}
+            }
+        }
+        if let Some(stdio) = &self.stdio {
+            stdio.written(chunk);
+        }
+    }
+}
+
+/// Copies a run's output until its pipe has ended or the run has; then what is in the pipe, and no more.
+async fn copy(
+    reader: OutputReader,
+    sinks: Rc<Sinks>,
+    buffer: Rc<RefCell<Vec<u8>>>,
+    mut end: oneshot::Receiver<oneshot::Sender<()>>,
+) {
+    let done = loop {
+        tokio::select! {
+            done = &mut end => break done,
+            readable = reader.readable() => {
+                if readable.is_err() || !copy_some(&reader, &sinks, &mut buffer.borrow_mut()) {
+                    break end.await;
+                }
+            }
+        }
+    };
+    // Not the shared buffer, which others read into while this one waits.
+    let mut last = vec![0; LAST_CHUNK];
+    reader.drain(&mut last, |chunk| sinks.write(chunk)).await;
+    if let Some(stdio) = &sinks.stdio {
+        stdio.set_stdin(None);
+    }
+    drop(sinks);
+    if let Ok(done) = done {
+        let _ = done.send(());
+    }
+}
+
+/// Copies one chunk; false at the end.
+fn copy_some(reader: &OutputReader, sinks: &Sinks, buffer: &mut [u8]) -> bool {
+    match reader.try_read(buffer) {
+        Ok(0) => false,
+        Ok(read) => {
+            sinks.write(&buffer[..read]);
+            true
+        }
+        Err(error) => matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted),
+    }
+}

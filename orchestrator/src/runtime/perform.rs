@@ -1,0 +1,196 @@
+//! What the supervisor decides is done here: one arm for each action.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use copo_proto::{env as names, name};
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::descriptors::Descriptors;
+use super::environment::Environment;
+use super::group::{Group, Orphans};
+use super::output::Output;
+use super::pids;
+use super::spawn::{self, Launch, SpawnError, Spawned};
+use crate::layout::Layout;
+use crate::plan::Plan;
+use crate::server::{Hub, Identity};
+use crate::supervisor::{Action, Event, Instance, RunId, Spawn};
+
+/// Everything that actions are done with.
+pub(super) struct Performer {
+    pub(super) plan: Arc<Plan>,
+    pub(super) layout: Layout,
+    pub(super) hub: Rc<Hub>,
+    pub(super) output: Rc<Output>,
+    /// Where the answers to actions go.
+    pub(super) events: UnboundedSender<Event>,
+    /// What every child finds in its environment.
+    pub(super) inherited: Environment,
+    /// The folder of the `copo` binary, last on every child's PATH.
+    pub(super) binary_folder: Option<PathBuf>,
+    pub(super) descriptors: Descriptors,
+    pub(super) leaders: Leaders,
+    pub(super) runs: HashMap<RunId, Run>,
+}
+
+/// A run whose group may still hold something.
+pub(super) struct Run {
+    internal_name: String,
+    pid: u32,
+    group: Rc<Group>,
+}
+
+/// The main processes that nobody else may wait for.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Leaders(Rc<RefCell<HashSet<u32>>>);
+
+impl Leaders {
+    /// Reaps the orphans that have come to us and ended.
+    pub(super) fn reap_orphans(&self) {
+        let leaders = self.0.borrow();
+        Orphans::reap(|pid| leaders.contains(&pid));
+    }
+}
+
+impl Performer {
+    /// Says from here on that the orchestrator is asked to end.
+    pub(super) fn set_stopping(&self) {
+        self.hub.set_stopping();
+    }
+
+    /// Does one thing; what takes time answers by an event.
+    pub(super) fn perform(&mut self, action: Action) {
+        match action {
+            Action::Spawn(spawn) => self.spawn(spawn),
+            Action::StopEvent { run, grace_ms } => self.hub.stop_event(run, grace_ms),
+            Action::Signal { run, signal } => self.signal(run, &signal),
+            Action::Kill { run } => {
+                if let Some(run) = self.runs.get(&run) {
+                    run.group.kill();
+                }
+            }
+            Action::Drain { run } => self.drain(run),
+            Action::Fence { run } => self.hub.fence(run),
+            Action::Reap { run } => self.reap(run),
+            Action::Report { facts } => self.hub.report(facts),
+            Action::Reply { request, reply } => self.hub.reply(request, reply),
+            // The driver has ended the loop by it.
+            Action::End => {}
+        }
+    }
+
+    fn spawn(&mut self, spawn: Spawn) {
+        let run = spawn.run;
+        let internal_name = self.internal_name(spawn.instance);
+        match self.start(&spawn, &internal_name) {
+            Ok(spawned) => self.started(run, spawn.instance, internal_name, spawned),
+            Err(SpawnError { reason, is_final }) => {
+                self.hub.fence(run);
+                let reason = format!("cannot start {internal_name}: {reason}");
+                tracing::warn!("{reason}");
+                self.tell(Event::SpawnFailed { run, reason, is_final });
+            }
+        }
+    }
+
+    fn start(&self, spawn: &Spawn, internal_name: &str) -> Result<Spawned, SpawnError> {
+        let spec = self.plan.process(spawn.instance.prc);
+        let token = token()?;
+        let mut env = self.inherited.clone().configured(spec)?;
+        if let Some(folder) = &self.binary_folder {
+            env.append_to_path(folder);
+        }
+        env.set(names::SOCKET, self.layout.socket());
+        env.set(names::APPLICATION, self.layout.application());
+        env.set(names::PROCESS, internal_name);
+        env.set(names::RUN, spawn.run.to_string());
+        env.set(names::TOKEN, &token);
+        if let Some(time) = spawn.scheduled_time {
+            env.set(names::SCHEDULED_TIME, time.to_string());
+        }
+        self.hub.admit(Identity {
+            token,
+            run: spawn.run,
+            internal_name: internal_name.to_owned(),
+            control: spec.control,
+        });
+        spawn::spawn(&Launch {
+            program: spec.executable_path.clone(),
+            script: spec.file_path.clone(),
+            args: spec.args.iter().chain(&spawn.args).cloned().collect(),
+            cwd: spec.cwd.clone(),
+            env,
+            stdin: spec.stdin,
+        })
+    }
+
+    fn started(&mut self, run: RunId, instance: Instance, internal_name: String, spawned: Spawned) {
+        let Spawned { pid, child, group, output, stdin } = spawned;
+        self.leaders.0.borrow_mut().insert(pid);
+        self.descriptors.restore(pid);
+        self.output.open(&internal_name, self.plan.process(instance.prc).log);
+        self.output.begin(&internal_name, output, stdin);
+        pids::write(&self.layout, &internal_name, pid);
+        self.tell(Event::Spawned { run, pid });
+        self.runs.insert(run, Run { internal_name, pid, group: Rc::new(group) });
+        let events = self.events.clone();
+        tokio::task::spawn_local(async move {
+            let outcome = child.wait().await;
+            let _ = events.send(Event::Exited { run, outcome });
+        });
+    }
+
+    fn signal(&self, run: RunId, signal: &str) {
+        let Some(run) = self.runs.get(&run) else { return };
+        if let Err(error) = run.group.signal(signal) {
+            tracing::warn!("cannot send {signal} to {}: {error}", run.internal_name);
+        }
+    }
+
+    fn drain(&self, run: RunId) {
+        let (hub, events) = (Rc::clone(&self.hub), self.events.clone());
+        tokio::task::spawn_local(async move {
+            hub.drain(run).await;
+            let _ = events.send(Event::Drained { run });
+        });
+    }
+
+    fn reap(&mut self, run: RunId) {
+        let events = self.events.clone();
+        let Some(Run { internal_name, pid, group }) = self.runs.remove(&run) else {
+            let _ = events.send(Event::GroupGone { run });
+            return;
+        };
+        let (layout, output, leaders) = (self.layout.clone(), Rc::clone(&self.output), self.leaders.clone());
+        tokio::task::spawn_local(async move {
+            group.end().await;
+            leaders.0.borrow_mut().remove(&pid);
+            leaders.reap_orphans();
+            // Who is told of the end finds all that was written in the log.
+            output.finish(&internal_name).await;
+            pids::remove(&layout, &internal_name);
+            let _ = events.send(Event::GroupGone { run });
+        });
+    }
+
+    fn internal_name(&self, instance: Instance) -> String {
+        name::internal(&self.plan.process(instance.prc).name, instance.number)
+    }
+
+    fn tell(&self, event: Event) {
+        // The driver holds the other end for as long as it performs.
+        let _ = self.events.send(event);
+    }
+}
+
+/// A secret that nobody can guess: 32 random bytes.
+fn token() -> Result<String, SpawnError> {
+    let mut secret = [0_u8; 32];
+    getrandom::fill(&mut secret)
+        .map_err(|error| SpawnError { reason: format!("no randomness for its token: {error}"), is_final: false })?;
+    Ok(secret.iter().map(|byte| format!("{byte:02x}")).collect())
+}

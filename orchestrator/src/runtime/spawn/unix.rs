@@ -1,0 +1,138 @@
+//! Unix: posix_spawn, through the standard library.
+//!
+//! `Command` takes posix_spawn (vfork inside, so that nothing of our memory is copied) as long as the program is a path,
+//! there is no closure to run before exec, no uid and no gid; a working folder and a process group are no hindrance
+//! (std/src/sys/process/unix/unix.rs). It sets SIGPIPE to its default, and leaves the signal mask as ours is: the
+//! runtime empties ours when it starts.
+
+use std::io;
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use rustix::io::{Errno, ioctl_fionread, read};
+use rustix::pipe::{PipeFlags, pipe_with};
+use tokio::net::unix::pipe;
+
+use super::{Launch, Spawned};
+use crate::plan::Stdin;
+use crate::runtime::child::Child;
+use crate::runtime::group::Group;
+
+/// The end of the output pipe that we keep.
+pub(in crate::runtime) type OutputEnd = OwnedFd;
+/// The end of the stdin pipe that we keep.
+pub(in crate::runtime) type StdinEnd = OwnedFd;
+
+/// A child that fills its pipe gets one of this size: a sixth of the wakeups for the same bytes.
+#[cfg(target_os = "linux")]
+const LARGE_PIPE: usize = 1024 * 1024;
+
+pub(super) fn spawn(program: &Path, launch: &Launch) -> io::Result<Spawned> {
+    let (output, write_end) = pipe_with(PipeFlags::CLOEXEC)?;
+    let (stdin, child_stdin) = match launch.stdin {
+        Stdin::Null => (None, Stdio::null()),
+        Stdin::Attach => {
+            let (read_end, write_end) = pipe_with(PipeFlags::CLOEXEC)?;
+            (Some(write_end), Stdio::from(read_end))
+        }
+    };
+    let mut command = Command::new(program);
+    command
+        .args(&launch.script)
+        .args(&launch.args)
+        .env_clear()
+        .envs(launch.env.iter())
+        .current_dir(&launch.cwd)
+        .process_group(0)
+        .stdin(child_stdin)
+        .stdout(write_end.try_clone()?)
+        .stderr(write_end);
+    // Its end is waited for by `Child`.
+    let process = ManuallyDrop::new(command.spawn()?);
+    let pid = process.id();
+    let group = Group::of(pid);
+    match Child::watch(pid) {
+        Ok(child) => Ok(Spawned { pid, child, group, output, stdin }),
+        Err(error) => {
+            group.kill();
+            group.reap();
+            Err(error)
+        }
+    }
+}
+
+/// Reads what a child writes. Made on the thread that reads.
+pub(in crate::runtime) struct OutputReader {
+    pipe: pipe::Receiver,
+    #[cfg(target_os = "linux")]
+    is_large: std::cell::Cell<bool>,
+}
+
+impl OutputReader {
+    pub(in crate::runtime) fn new(end: OutputEnd) -> io::Result<Self> {
+        Ok(Self {
+            pipe: pipe::Receiver::from_owned_fd(end)?,
+            #[cfg(target_os = "linux")]
+            is_large: std::cell::Cell::new(false),
+        })
+    }
+
+    /// Waits until there is something to read, or nothing any more.
+    pub(in crate::runtime) async fn readable(&self) -> io::Result<()> {
+        self.pipe.readable().await
+    }
+
+    /// Reads what is there; `WouldBlock` when nothing is, 0 at the end.
+    pub(in crate::runtime) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.pipe.try_read(buffer)?;
+        #[cfg(target_os = "linux")]
+        if read >= 64 * 1024 && !self.is_large.replace(true) {
+            // Refused when this user has too many pages in pipes already; then it stays as it is.
+            let _ = rustix::pipe::fcntl_setpipe_size(&self.pipe, LARGE_PIPE);
+        }
+        Ok(read)
+    }
+
+    /// Reads what is in the pipe now to the end, and does not wait for more: a stray process may hold the other end.
+    ///
+    /// Asked of the kernel itself: what tokio knows of the pipe may be older than the last bytes.
+    pub(in crate::runtime) async fn drain(&self, buffer: &mut [u8], mut take: impl FnMut(&[u8])) {
+        let mut left = ioctl_fionread(&self.pipe).unwrap_or(0);
+        while left > 0 {
+            match read(self.pipe.as_fd(), &mut *buffer) {
+                Ok(0) => return,
+                Ok(count) => {
+                    take(&buffer[..count]);
+                    left = left.saturating_sub(count as u64);
+                }
+                Err(Errno::INTR) => {}
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+/// Writes to a child's stdin. Made on the thread that writes.
+pub(in crate::runtime) struct StdinWriter {
+    pipe: pipe::Sender,
+}
+
+impl StdinWriter {
+    pub(in crate::runtime) fn new(end: StdinEnd) -> io::Result<Self> {
+        Ok(Self { pipe: pipe::Sender::from_owned_fd(end)? })
+    }
+
+    /// Writes as much as the child takes, at least a byte.
+    pub(in crate::runtime) async fn write_some(&self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            self.pipe.writable().await?;
+            match self.pipe.try_write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                other => return other,
+            }
+        }
+    }
+}
