@@ -66,9 +66,9 @@ pub fn name(number: i32) -> &'static str {
 
 /// Real-time signals, from 32 on.
 const NUMBERED: [&str; 33] = [
-    "SIG32", "SIG33", "SIG34", "SIG35", "SIG36", "SIG37", "SIG38", "SIG39", "SIG40", "SIG41", "SIG42", "SIG43", "SIG44",
-    "SIG45", "SIG46", "SIG47", "SIG48", "SIG49", "SIG50", "SIG51", "SIG52", "SIG53", "SIG54", "SIG55", "SIG56", "SIG57",
-    "SIG58", "SIG59", "SIG60", "SIG61", "SIG62", "SIG63", "SIG64",
+    "SIG32", "SIG33", "SIG34", "SIG35", "SIG36", "SIG37", "SIG38", "SIG39", "SIG40", "SIG41", "SIG42", "SIG43",
+    "SIG44", "SIG45", "SIG46", "SIG47", "SIG48", "SIG49", "SIG50", "SIG51", "SIG52", "SIG53", "SIG54", "SIG55",
+    "SIG56", "SIG57", "SIG58", "SIG59", "SIG60", "SIG61", "SIG62", "SIG63", "SIG64",
 ];
 
 /// All names, for suggestions.

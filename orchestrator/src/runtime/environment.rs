@@ -31,8 +31,8 @@ impl Environment {
         if let Some(path) = &spec.env_file {
             let text = fs::read_to_string(path)
                 .map_err(|error| SpawnError::lasting(format!("env_file {}: {}", path.display(), why(&error))))?;
-            for (name, value) in parse(&text)
-                .map_err(|reason| SpawnError::lasting(format!("env_file {}:{reason}", path.display())))?
+            for (name, value) in
+                parse(&text).map_err(|reason| SpawnError::lasting(format!("env_file {}:{reason}", path.display())))?
             {
                 self.set(&name, &value);
             }
@@ -151,13 +151,8 @@ mod tests {
     #[test]
     fn an_env_file_is_read_as_people_write_it() {
         let text = "# db\nHOST=localhost\n\nexport PORT = 5432 # default\nEMPTY=\nA='it is \"raw\" \\n'\nB=\"two\\nlines\" # x\n";
-        let expected = [
-            ("HOST", "localhost"),
-            ("PORT", "5432"),
-            ("EMPTY", ""),
-            ("A", "it is \"raw\" \\n"),
-            ("B", "two\nlines"),
-        ];
+        let expected =
+            [("HOST", "localhost"), ("PORT", "5432"), ("EMPTY", ""), ("A", "it is \"raw\" \\n"), ("B", "two\nlines")];
         let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
         assert_eq!(parse(text), Ok(expected.to_vec()));
     }

@@ -37,9 +37,7 @@ mod unix {
     use std::mem::MaybeUninit;
 
     use rustix::io::Errno;
-    use rustix::process::{
-        Pid, Signal, WaitOptions, kill_process_group, test_kill_process_group, waitpgid, waitpid,
-    };
+    use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, test_kill_process_group, waitpgid, waitpid};
 
     use crate::runtime::child::pid_of;
     use crate::signal;

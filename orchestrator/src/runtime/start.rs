@@ -41,11 +41,9 @@ pub(super) fn start(plan: Plan, layout: Layout) -> Result<Started, RunError> {
     let fail = |reason: String| RunError::Start { application: application.clone(), reason };
     layout::prepare(&layout).map_err(|error| fail(error.to_string()))?;
     let lock = lock::acquire(&layout, &plan.config_path).map_err(|error| match error {
-        LockError::Held(holder) => RunError::Running {
-            application: application.clone(),
-            pid: holder.pid,
-            config_path: holder.config_path,
-        },
+        LockError::Held(holder) => {
+            RunError::Running { application: application.clone(), pid: holder.pid, config_path: holder.config_path }
+        }
         LockError::Io(error) => fail(format!("cannot lock {}: {error}", layout.lock().display())),
     })?;
     own_log::start(layout.orchestrator_log())
