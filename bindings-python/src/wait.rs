@@ -1,0 +1,86 @@
+//! Waiting as Python expects it: other threads run meanwhile, and Ctrl-C is heard.
+
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use copo::{Error, ErrorCode, Result};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+use crate::error::to_py;
+
+/// How long Ctrl-C may stay unheard: only the main thread, attached, runs Python's signal handlers.
+const SLICE: Duration = Duration::from_millis(100);
+
+/// When a call has waited long enough.
+#[derive(Clone, Copy)]
+pub(crate) struct Deadline(Option<Instant>);
+
+impl Deadline {
+    /// From a timeout in seconds; `None`: never.
+    pub(crate) fn after(seconds: Option<f64>) -> PyResult<Self> {
+        let Some(seconds) = seconds else { return Ok(Self(None)) };
+        let timeout = Duration::try_from_secs_f64(seconds)
+            .map_err(|why| PyValueError::new_err(format!("cannot wait for {seconds} seconds: {why}")))?;
+        Ok(Self(Instant::now().checked_add(timeout)))
+    }
+
+    /// What is left, if there is an end at all.
+    pub(crate) fn left(self) -> Option<Duration> {
+        self.0.map(|end| end.saturating_duration_since(Instant::now()))
+    }
+}
+
+/// Calls `wait` with one slice of the time after the other, until it gives something else than TIMED_OUT or the
+/// deadline is over. It is called at least once.
+pub(crate) fn in_slices<T: Send>(
+    py: Python<'_>,
+    deadline: Deadline,
+    mut wait: impl FnMut(Duration) -> Result<T> + Send,
+) -> PyResult<T> {
+    loop {
+        let left = deadline.left().unwrap_or(SLICE);
+        match py.detach(|| wait(left.min(SLICE))) {
+            Err(error) if error.code() == ErrorCode::TimedOut && left > SLICE || is_endless(&error, deadline) => {
+                py.check_signals()?;
+            }
+            outcome => return outcome.map_err(to_py),
+        }
+    }
+}
+
+fn is_endless(error: &Error, deadline: Deadline) -> bool {
+    error.code() == ErrorCode::TimedOut && deadline.0.is_none()
+}
+
+/// What the SDK calls back with an answer, on a thread of its own.
+pub(crate) type Give<T> = Box<dyn FnOnce(Result<T>) + Send>;
+
+/// An answer that the SDK will call back.
+pub(crate) struct Answer<T>(mpsc::Receiver<Result<T>>);
+
+impl<T: Send + 'static> Answer<T> {
+    /// An answer to wait for, and what gives it.
+    pub(crate) fn expected() -> (Give<T>, Self) {
+        let (tx, rx) = mpsc::sync_channel(1);
+        // Nobody listens any more when the call that waits was interrupted.
+        (Box::new(move |answer| drop(tx.try_send(answer))), Self(rx))
+    }
+
+    /// Waits for it.
+    pub(crate) fn wait(self, py: Python<'_>, deadline: Deadline) -> PyResult<T> {
+        let receiver = Mutex::new(self.0); // Only to be shared with a closure that may run detached.
+        in_slices(py, deadline, |slice| {
+            match receiver.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(slice) {
+                Ok(answer) => answer,
+                Err(RecvTimeoutError::Timeout) => {
+                    Err(Error::new(ErrorCode::TimedOut, "cannot wait longer for the answer"))
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    Err(Error::new(ErrorCode::Closed, "cannot wait: the client is closed"))
+                }
+            }
+        })
+    }
+}
