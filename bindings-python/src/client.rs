@@ -113,7 +113,7 @@ impl Client {
     /// Sends one record, pipelined: returns when it is on its way. flush() waits until all are stored, and the first
     /// error of an earlier send is raised by a later call. Waits, at most `timeout` seconds, while the window of
     /// unacknowledged sends is full.
-    #[pyo3(signature = (data, key = None, *, timeout = None), text_signature = "(data, key='', *, timeout=None)")]
+    #[pyo3(signature = (data, key = None, *, timeout = None), text_signature = "($self, data, key='', *, timeout=None)")]
     fn udd_send(
         &self,
         py: Python<'_>,
@@ -133,7 +133,7 @@ impl Client {
     }
 
     /// As udd_send(), but raises WouldBlockError, having sent nothing, where that would wait.
-    #[pyo3(signature = (data, key = None), text_signature = "(data, key='')")]
+    #[pyo3(signature = (data, key = None), text_signature = "($self, data, key='')")]
     fn try_udd_send(&self, py: Python<'_>, data: &Bound<'_, PyAny>, key: Option<&Bound<'_, PyString>>) -> PyResult<()> {
         self.connected(py)?.try_udd_send_key(&text(key)?, &BytesLike::of(data)?).map_err(to_py)
     }
@@ -142,7 +142,7 @@ impl Client {
     /// if that is the seq of the newest record of the key (0: if there is none): ConflictError.
     #[pyo3(
         signature = (data, key = None, *, expect_seq = None, timeout = None),
-        text_signature = "(data, key='', *, expect_seq=None, timeout=None)"
+        text_signature = "($self, data, key='', *, expect_seq=None, timeout=None)"
     )]
     fn udd_send_sync(
         &self,
@@ -185,7 +185,7 @@ impl Client {
     /// be given is an item of its own, a Gap, which is never left out.
     #[pyo3(
         signature = (key_pattern = None, *, from_ = None, log_id = None, records = true, reports = false, to = None, follow = true),
-        text_signature = "(key_pattern='', *, from_='new', log_id=None, records=True, reports=False, to=None, follow=True)"
+        text_signature = "($self, key_pattern='', *, from_='new', log_id=None, records=True, reports=False, to=None, follow=True)"
     )]
     #[allow(clippy::too_many_arguments)] // They are keywords where it is called.
     fn udd_subscribe(
@@ -264,7 +264,7 @@ impl Client {
     }
 
     /// Flushes, waiting at most `timeout` seconds, and ends the connection; raises the first error of what was sent.
-    #[pyo3(signature = (timeout = None), text_signature = "(timeout=5.0)")]
+    #[pyo3(signature = (timeout = None), text_signature = "($self, timeout=5.0)")]
     fn close(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
         let Some(client) = self.connected.get() else { return Ok(()) }; // It was never used.
         let left = Deadline::after(timeout)?.left();

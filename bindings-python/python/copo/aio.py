@@ -11,7 +11,7 @@ import atexit
 import collections
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any, AsyncIterator, Callable, Deque, List, Optional, Union
+from typing import TYPE_CHECKING, Any, AsyncIterator, Callable, Deque, List, Optional, TypeVar, Union
 
 import copo
 from copo import Gap, Record, Report
@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Type
 
-    from copo._copo import BytesLike
+    from copo._copo import _BytesLike
 
-    Item = Union[Record, Report, Gap]
+T = TypeVar("T")
+Item = Union[Record, Report, Gap]
 
 _BATCH = 256  # Items that the reader hands over at once; two batches are the most there is between it and the loop.
 
@@ -59,18 +60,18 @@ class Client:
         self._stop: Optional[_Answer] = None
         self._asked = False
 
-    async def udd_send(self, data: BytesLike, key: str = "") -> None:
+    async def udd_send(self, data: _BytesLike, key: str = "") -> None:
         """Send one record, pipelined; wait only while the window is full."""
         await self._with_room(lambda: self.sync.try_udd_send(data, key))
 
-    async def udd_send_sync(self, data: BytesLike, key: str = "") -> int:
+    async def udd_send_sync(self, data: _BytesLike, key: str = "") -> int:
         """Send one record, wait until it is stored, and return its seq."""
         answer = _Answer()
         await self._with_room(lambda: self.sync._udd_send_acked(data, key, answer))
         seq: int = await answer.future
         return seq
 
-    async def meta_report(self, data: BytesLike) -> None:
+    async def meta_report(self, data: _BytesLike) -> None:
         """Send a report, pipelined; wait only while the window is full."""
         await self._with_room(lambda: self.sync.try_meta_report(data))
 
@@ -158,7 +159,7 @@ class Client:
                 await room.future
 
 
-class Subscription(AsyncIterator["Item"]):
+class Subscription(AsyncIterator[Item]):
     """An asynchronous iterator. A thread of its own reads ahead, at most two batches, and waits while nobody takes them."""
 
     def __init__(self, subscribe: Callable[[], copo.Subscription]) -> None:
@@ -274,7 +275,7 @@ def _close_if_made(made: asyncio.Future[copo.Subscription]) -> None:
         made.result().close()
 
 
-async def _in_thread(call: Callable[..., Any], *arguments: Any) -> Any:
+async def _in_thread(call: Callable[..., T], *arguments: Any) -> T:
     return await asyncio.get_running_loop().run_in_executor(None, call, *arguments)
 
 
