@@ -33,7 +33,7 @@ impl Schedule {
         let parser = CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed).build();
         let cron = parser.parse(definition).map_err(|why| CronError::Expression(why.to_string()))?;
         // A fixed moment in place of now: whether an expression can ever fire does not depend on the day it is read.
-        let since = chrono::DateTime::UNIX_EPOCH.with_timezone(&Tz::UTC);
+        let since = DateTime::UNIX_EPOCH.with_timezone(&Tz::UTC);
         cron.find_next_occurrence(&since, false).map_err(|_| CronError::Never)?;
         Ok(Self { cron, zone })
     }

@@ -3,11 +3,24 @@
 //! No clock, no process, no socket and no channel is touched here; ids go in and out. Only `runtime/driver` calls it.
 
 pub mod action;
+pub mod backoff;
+mod commands;
 pub mod cron;
+mod dependence;
+mod down;
 pub mod event;
 pub mod graph;
+mod live;
+mod names;
 mod orchestrator;
+mod process;
+mod ps;
+mod report;
+mod requests;
 pub mod run;
+mod step;
+mod trigger;
+mod waits;
 
 pub use action::{Action, Reply, Spawn};
 pub use event::{Command, Deadline, Event, Now, Outcome, RequestId, Requester};

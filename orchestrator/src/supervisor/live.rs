@@ -1,0 +1,157 @@
+//! A live run: from the decision to spawn it until nothing of its process group is left; and how it is asked to stop.
+
+use std::time::Duration;
+
+use copo_proto::v1::EventKind;
+
+use super::action::Action;
+use super::event::Outcome;
+use super::run::RunId;
+use super::step::{Note, Order, Over, Step};
+
+/// How far a live run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// To be spawned.
+    Spawning,
+    /// Its program runs and is not ready.
+    Starting,
+    /// Its program runs and is ready.
+    Running,
+    /// Asked to stop.
+    Stopping,
+    /// Its main process has ended; what it had sent is being appended.
+    Draining,
+    /// What is left of its group is being killed.
+    Reaping,
+}
+
+/// A live run.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub id: RunId,
+    pub phase: Phase,
+    pub pid: Option<u32>,
+    pub outcome: Option<Outcome>,
+    /// What follows when it is over.
+    pub next: Next,
+    pub order: Order,
+    /// Its program runs since.
+    pub since: Option<Duration>,
+    pub said_ready: bool,
+    pub watches_stop: bool,
+    /// It was told to stop while being spawned: it is asked as soon as it can hear it.
+    pub stop_later: Option<Ask>,
+    signal_at: Option<Duration>,
+    kill_at: Option<Duration>,
+    /// Why its end counts as failed, whatever its exit code.
+    pub fault: Option<String>,
+}
+
+impl Run {
+    /// It was asked to stop, or its main process has ended.
+    pub fn is_leaving(&self) -> bool {
+        matches!(self.phase, Phase::Stopping | Phase::Draining | Phase::Reaping) || self.stop_later.is_some()
+    }
+
+    /// Its program runs.
+    pub fn has_main_process(&self) -> bool {
+        matches!(self.phase, Phase::Starting | Phase::Running | Phase::Stopping)
+    }
+}
+
+/// What follows when a run is over.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// What the restart policy says of its end.
+    Policy,
+    /// Nothing: it is stopped.
+    Rest,
+    /// Nothing but what its trigger fires later.
+    Idle,
+    /// This.
+    Start(Order),
+}
+
+/// How a run is asked to stop.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ask {
+    /// From the request to the kill.
+    pub grace: Duration,
+    /// Kill at once.
+    pub kill: bool,
+}
+
+/// The run says that it is ready. Where no readiness is declared this is news to readers of the reports alone.
+pub(super) fn ready(step: &mut Step<'_>, run: &mut Run) {
+    run.said_ready = true;
+    run.phase = Phase::Running;
+    step.report(EventKind::Ready, Some(run), None);
+}
+
+/// Not ready in time is a failure, and half-ready is no state to leave a run in: it is stopped, and the policy decides.
+pub(super) fn not_ready(step: &mut Step<'_>, run: &mut Run) {
+    let reason = format!("not ready within {:?}", step.spec.ready_timeout);
+    step.report(EventKind::NotReady, Some(run), Some(reason.clone()));
+    run.fault = Some(reason);
+    ask_to_stop(step, run, Ask { grace: step.spec.stop_grace, kill: false });
+}
+
+pub(super) fn ask_to_stop(step: &mut Step<'_>, run: &mut Run, ask: Ask) {
+    let now = step.now.mono;
+    run.phase = Phase::Stopping;
+    run.stop_later = None;
+    step.report(EventKind::Stopping, Some(run), None);
+    if ask.kill {
+        return step.act(Action::Kill { run: run.id });
+    }
+    let grace_ms = u64::try_from(ask.grace.as_millis()).unwrap_or(u64::MAX);
+    step.act(Action::StopEvent { run: run.id, grace_ms });
+    run.kill_at = Some(now.saturating_add(ask.grace));
+    if run.watches_stop {
+        run.signal_at = Some(now.saturating_add(ask.grace / 2));
+    } else {
+        step.act(Action::Signal { run: run.id, signal: step.spec.stop_signal.clone() });
+    }
+}
+
+/// It was asked to stop and is asked again: the earlier end holds.
+pub(super) fn hurry(step: &mut Step<'_>, run: &mut Run, ask: Ask) {
+    if ask.kill {
+        run.signal_at = None;
+        run.kill_at = None;
+        return step.act(Action::Kill { run: run.id });
+    }
+    let now = step.now.mono;
+    run.kill_at = run.kill_at.map(|at| at.min(now.saturating_add(ask.grace)));
+    run.signal_at = run.signal_at.map(|at| at.min(now.saturating_add(ask.grace / 2)));
+}
+
+/// The time to signal, or to kill, has come.
+pub(super) fn press(step: &mut Step<'_>, run: &mut Run) {
+    let is_due = |at: Option<Duration>| at.is_some_and(|at| at <= step.now.mono);
+    let (signal, kill) = (is_due(run.signal_at), is_due(run.kill_at));
+    if signal {
+        run.signal_at = None;
+        step.act(Action::Signal { run: run.id, signal: step.spec.stop_signal.clone() });
+    }
+    if kill {
+        run.kill_at = None;
+        step.act(Action::Kill { run: run.id });
+    }
+}
+
+pub(super) fn harder(earlier: Option<Ask>, ask: Ask) -> Ask {
+    let Some(earlier) = earlier else {
+        return ask;
+    };
+    Ask { grace: earlier.grace.min(ask.grace), kill: earlier.kill || ask.kill }
+}
+
+/// Tells who waits for the run's finish.
+pub(super) fn settle_order(step: &mut Step<'_>, run: &Run, succeeded: bool, why: String) {
+    if let Some(request) = run.order.request {
+        let over = Over { run: Some(run.id), outcome: run.outcome, succeeded, why };
+        step.note(Note::Over(request, Box::new(over)));
+    }
+}

@@ -1,0 +1,552 @@
+//! One instance of a process: the table of every state and every input. It knows nothing of other instances.
+//!
+//! ```text
+//!              ┌───────────────── at rest: Idle, Stopped, Finished, Failed ◀───────────────────────┐
+//!              │ Start                                                                             │
+//!              ▼                                                                                   │
+//!           Waiting ◀──────────────── Due ────────────── Backoff ◀──────── a restart, later ───────┤
+//!              │ Go (what it depends on holds)                                                     │
+//!              ▼                                                                 a restart or      │
+//!    ┌─── Live ───────────────────────────────────────────────────────────┐      another start,    │
+//!    │  Spawning ──Spawned──▶ Starting ──Ready──▶ Running                 │      now: Waiting      │
+//!    │     │                      │ Due, Stop        │ Stop               │           ▲            │
+//!    │     │                      ▼                  ▼                    │           │            │
+//!    │     │                      └──▶ Stopping ◀────┘                    │           │            │
+//!    │     └────────────┬───────────────┴ Exited (from any of the four)   │           │            │
+//!    │                  ▼                                                 │           │            │
+//!    │               Draining ──Drained──▶ Reaping ──GroupGone────────────┼──▶ over ──┴────────────┘
+//!    └─────────────── SpawnFailed ────────────────────────────────────────┘      (see `Next`)
+//! ```
+//!
+//! An instance is Live from the decision to spawn until nothing of the run's process group is left; there is one Run at
+//! most, and [`super::Orchestrator`] passes on the events of that one only.
+
+use std::mem;
+use std::time::Duration;
+
+use copo_proto::v1::{self, EventKind};
+
+use super::action::{Action, Spawn};
+use super::backoff;
+use super::event::Outcome;
+use super::live::{Next, Phase, Run, ask_to_stop, harder, hurry, not_ready, press, ready, settle_order};
+use super::report;
+use super::run::RunId;
+use super::step::{Finish, Input, Note, Order, Step};
+use crate::plan::{ProcessSpec, Readiness, RestartPolicy};
+
+/// What an instance is doing.
+#[derive(Debug)]
+pub(super) enum State {
+    /// Armed, not running.
+    Idle,
+    /// A run is wanted, and what it depends on does not hold yet.
+    Waiting(Order),
+    /// A run is under way.
+    Live(Box<Run>),
+    /// A run follows after a delay.
+    Backoff {
+        /// When, by the monotonic clock.
+        until: Duration,
+        /// Which.
+        order: Order,
+    },
+    /// Stopped by a person, or not brought up.
+    Stopped,
+    /// The last run ended with success.
+    Finished,
+    /// The last run ended without success, and no restart follows.
+    Failed,
+}
+
+/// One instance.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub state: State,
+    /// Its triggers count.
+    pub armed: bool,
+    /// How it last finished.
+    pub last_finish: Option<Finish>,
+    /// Why it last failed.
+    pub failure: Option<String>,
+    /// Restarts by policy since it was last started otherwise.
+    pub restarts: u32,
+    /// When the present or last run started.
+    pub started_at: Option<u64>,
+    /// How the last run ended.
+    pub last_outcome: Option<Outcome>,
+    /// Restarts by policy since a run lasted `backoff.reset`.
+    streak: u32,
+    /// Follows the present run.
+    queued: Option<Order>,
+}
+
+impl Slot {
+    /// Not brought up.
+    pub fn new() -> Self {
+        Self {
+            state: State::Stopped,
+            armed: false,
+            last_finish: None,
+            failure: None,
+            restarts: 0,
+            started_at: None,
+            last_outcome: None,
+            streak: 0,
+            queued: None,
+        }
+    }
+
+    /// An instance beyond the plan's, that the next firing needs.
+    pub fn extra(armed: bool) -> Self {
+        Self { state: State::Idle, armed, ..Self::new() }
+    }
+
+    /// The live run.
+    pub fn run(&self) -> Option<&Run> {
+        match &self.state {
+            State::Live(run) => Some(run),
+            State::Idle
+            | State::Waiting(_)
+            | State::Backoff { .. }
+            | State::Stopped
+            | State::Finished
+            | State::Failed => None,
+        }
+    }
+
+    /// Nothing runs and nothing is about to.
+    pub fn is_at_rest(&self) -> bool {
+        match &self.state {
+            State::Idle | State::Stopped | State::Finished | State::Failed => true,
+            State::Waiting(_) | State::Live(_) | State::Backoff { .. } => false,
+        }
+    }
+
+    /// A run is queued already.
+    pub fn has_queued(&self) -> bool {
+        self.queued.is_some()
+    }
+
+    /// What is queued, when its turn has come.
+    pub fn take_queued(&mut self) -> Option<Order> {
+        if self.is_at_rest() { self.queued.take() } else { None }
+    }
+
+    /// Its program runs, and nobody has asked it to stop.
+    pub fn is_started(&self) -> bool {
+        self.run().is_some_and(|run| matches!(run.phase, Phase::Starting | Phase::Running))
+    }
+
+    /// It is started and ready.
+    pub fn is_ready(&self) -> bool {
+        self.run().is_some_and(|run| run.phase == Phase::Running)
+    }
+
+    /// The state as people see it.
+    pub fn shown(&self) -> v1::State {
+        match &self.state {
+            State::Idle => v1::State::Idle,
+            State::Waiting(_) => v1::State::Waiting,
+            State::Backoff { .. } => v1::State::Backoff,
+            State::Stopped => v1::State::Stopped,
+            State::Finished => v1::State::Finished,
+            State::Failed => v1::State::Failed,
+            State::Live(run) => match run.phase {
+                Phase::Spawning if run.stop_later.is_some() => v1::State::Stopping,
+                Phase::Spawning | Phase::Starting => v1::State::Starting,
+                Phase::Running => v1::State::Running,
+                Phase::Stopping | Phase::Draining | Phase::Reaping => v1::State::Stopping,
+            },
+        }
+    }
+
+    /// When it wants `Due`, by the monotonic clock.
+    pub fn deadline(&self, spec: &ProcessSpec) -> Option<Duration> {
+        match &self.state {
+            State::Backoff { until, .. } => Some(*until),
+            State::Live(run) => match run.phase {
+                Phase::Starting => run.since.map(|since| since.saturating_add(spec.ready_timeout)),
+                Phase::Stopping => run.signal_at.or(run.kill_at),
+                Phase::Spawning | Phase::Running | Phase::Draining | Phase::Reaping => None,
+            },
+            State::Idle | State::Waiting(_) | State::Stopped | State::Finished | State::Failed => None,
+        }
+    }
+
+    /// The table.
+    pub fn step(&mut self, step: &mut Step<'_>, input: Input) {
+        let before = (self.shown(), self.is_ready(), self.last_finish);
+        let noted = mem::take(&mut step.notes);
+        self.state = match mem::replace(&mut self.state, State::Idle) {
+            rest @ (State::Idle | State::Stopped | State::Finished | State::Failed) => self.at_rest(step, rest, input),
+            State::Waiting(order) => self.waiting(step, order, input),
+            State::Backoff { until, order } => self.backing_off(step, until, order, input),
+            State::Live(run) => self.live(step, run, input),
+        };
+        let after = mem::replace(&mut step.notes, noted);
+        if before != (self.shown(), self.is_ready(), self.last_finish) {
+            step.note(Note::Changed(step.instance)); // First: who asks for a state must see it before the next one.
+        }
+        step.notes.extend(after);
+    }
+
+    fn at_rest(&mut self, step: &mut Step<'_>, rest: State, input: Input) -> State {
+        match input {
+            Input::Arm => {
+                self.armed = true;
+                if matches!(rest, State::Stopped) { State::Idle } else { rest }
+            }
+            Input::Start(order) | Input::Queue(order) => {
+                self.restarts = 0;
+                self.streak = 0;
+                self.wait(step, order)
+            }
+            Input::Stop(_, Next::Start(order)) => self.at_rest(step, rest, Input::Start(order)),
+            Input::Stop(_, Next::Idle) => State::Idle,
+            Input::Stop(_, Next::Rest) => {
+                self.armed = false;
+                if !matches!(rest, State::Stopped) {
+                    step.report(EventKind::Stopped, None, None);
+                }
+                State::Stopped
+            }
+            Input::Disarm => {
+                self.armed = false;
+                rest
+            }
+            Input::Stop(_, Next::Policy)
+            | Input::Go(_)
+            | Input::Spawned(_)
+            | Input::SpawnFailed { .. }
+            | Input::Ready
+            | Input::StopWatched
+            | Input::Exited(_)
+            | Input::Drained
+            | Input::GroupGone
+            | Input::Due => rest,
+        }
+    }
+
+    fn waiting(&mut self, step: &mut Step<'_>, order: Order, input: Input) -> State {
+        match input {
+            Input::Arm => {
+                self.armed = true;
+                State::Waiting(order)
+            }
+            Input::Start(another) => {
+                step.drop_order(another, "a run waits already");
+                State::Waiting(order)
+            }
+            Input::Queue(another) => {
+                self.queue(step, another);
+                State::Waiting(order)
+            }
+            Input::Go(id) => self.spawn(step, order, id),
+            Input::Stop(_, next) => self.call_off(step, order, next),
+            Input::Disarm => self.call_off(step, order, Next::Rest),
+            Input::Spawned(_)
+            | Input::SpawnFailed { .. }
+            | Input::Ready
+            | Input::StopWatched
+            | Input::Exited(_)
+            | Input::Drained
+            | Input::GroupGone
+            | Input::Due => State::Waiting(order),
+        }
+    }
+
+    fn backing_off(&mut self, step: &mut Step<'_>, until: Duration, order: Order, input: Input) -> State {
+        match input {
+            Input::Arm => {
+                self.armed = true;
+                State::Backoff { until, order }
+            }
+            Input::Start(another) => {
+                // Somebody wants it now: the run that was to follow follows at once, and the delays begin anew.
+                step.drop_order(another, "a run follows already");
+                self.restarts = 0;
+                self.streak = 0;
+                self.wait(step, order)
+            }
+            Input::Queue(another) => {
+                self.queue(step, another);
+                State::Backoff { until, order }
+            }
+            Input::Due if step.now.mono >= until => self.wait(step, order),
+            Input::Stop(_, next) => self.call_off(step, order, next),
+            Input::Disarm => self.call_off(step, order, Next::Rest),
+            Input::Go(_)
+            | Input::Spawned(_)
+            | Input::SpawnFailed { .. }
+            | Input::Ready
+            | Input::StopWatched
+            | Input::Exited(_)
+            | Input::Drained
+            | Input::GroupGone
+            | Input::Due => State::Backoff { until, order },
+        }
+    }
+
+    fn live(&mut self, step: &mut Step<'_>, mut run: Box<Run>, input: Input) -> State {
+        match (run.phase, input) {
+            (_, Input::Arm) => {
+                self.armed = true;
+                if matches!(run.next, Next::Rest) {
+                    run.next = Next::Idle;
+                }
+            }
+            (_, Input::StopWatched) => run.watches_stop = true,
+            // A run that is stopped has nothing behind it: what is wanted after it simply follows.
+            (_, Input::Queue(order)) if matches!(run.next, Next::Rest | Next::Idle) => run.next = Next::Start(order),
+            (_, Input::Queue(order)) => self.queue(step, order),
+            (_, Input::Disarm) => self.follow(step, &mut run, Next::Rest),
+            (_, Input::Start(order)) => self.start_again(step, &mut run, order),
+
+            (Phase::Spawning, Input::Spawned(pid)) => self.spawned(step, &mut run, pid),
+            (Phase::Spawning, Input::SpawnFailed { reason, is_final }) => {
+                return self.spawn_failed(step, *run, reason, is_final);
+            }
+            (Phase::Spawning, Input::Ready) => run.said_ready = true,
+            (Phase::Starting, Input::Ready) => ready(step, &mut run),
+            (Phase::Running, Input::Ready) if !run.said_ready => ready(step, &mut run),
+
+            (Phase::Starting, Input::Due) => not_ready(step, &mut run),
+            (Phase::Stopping, Input::Due) => press(step, &mut run),
+
+            (phase, Input::Stop(ask, next)) => {
+                self.follow(step, &mut run, next);
+                match phase {
+                    Phase::Spawning => run.stop_later = Some(harder(run.stop_later, ask)),
+                    Phase::Starting | Phase::Running => ask_to_stop(step, &mut run, ask),
+                    Phase::Stopping => hurry(step, &mut run, ask),
+                    Phase::Draining | Phase::Reaping => {} // Its main process has ended, and its group is being killed.
+                }
+            }
+
+            (Phase::Spawning | Phase::Starting | Phase::Running | Phase::Stopping, Input::Exited(outcome)) => {
+                self.exited(step, &mut run, outcome);
+            }
+            (Phase::Draining, Input::Drained) => {
+                run.phase = Phase::Reaping;
+                step.act(Action::Fence { run: run.id });
+                step.act(Action::Reap { run: run.id });
+            }
+            (Phase::Reaping, Input::GroupGone) => {
+                step.report(EventKind::Exited, Some(&run), None);
+                return self.over(step, *run, true);
+            }
+
+            // What comes twice, or too late to matter.
+            (_, Input::Go(_))
+            | (Phase::Spawning | Phase::Running | Phase::Draining | Phase::Reaping, Input::Due)
+            | (Phase::Running | Phase::Stopping | Phase::Draining | Phase::Reaping, Input::Ready)
+            | (
+                Phase::Starting | Phase::Running | Phase::Stopping | Phase::Draining | Phase::Reaping,
+                Input::Spawned(_) | Input::SpawnFailed { .. },
+            )
+            | (Phase::Draining | Phase::Reaping, Input::Exited(_))
+            | (Phase::Spawning | Phase::Starting | Phase::Running | Phase::Stopping | Phase::Reaping, Input::Drained)
+            | (
+                Phase::Spawning | Phase::Starting | Phase::Running | Phase::Stopping | Phase::Draining,
+                Input::GroupGone,
+            ) => {}
+        }
+        State::Live(run)
+    }
+
+    /// A run is wanted; whether it may start is for others to say.
+    fn wait(&self, step: &mut Step<'_>, order: Order) -> State {
+        step.note(Note::Wants(step.instance));
+        State::Waiting(order)
+    }
+
+    fn queue(&mut self, step: &mut Step<'_>, order: Order) {
+        if let Some(older) = self.queued.replace(order) {
+            step.drop_order(older, "a later one took its place");
+        }
+    }
+
+    /// A run that was about to start does not.
+    fn call_off(&mut self, step: &mut Step<'_>, order: Order, next: Next) -> State {
+        step.note(Note::Gone(step.instance));
+        match next {
+            Next::Policy => State::Waiting(order),
+            Next::Start(another) => {
+                step.drop_order(order, "another run took its place");
+                self.restarts = 0;
+                self.streak = 0;
+                self.wait(step, another)
+            }
+            Next::Idle => {
+                step.drop_order(order, "it was restarted");
+                self.come_to_rest(step, State::Idle)
+            }
+            Next::Rest => {
+                step.drop_order(order, "it was stopped");
+                step.report(EventKind::Stopped, None, None);
+                self.stop(step)
+            }
+        }
+    }
+
+    fn spawn(&mut self, step: &mut Step<'_>, order: Order, id: RunId) -> State {
+        let spawn =
+            Spawn { run: id, instance: step.instance, args: order.args.clone(), scheduled_time: order.scheduled_time };
+        let run = Box::new(Run {
+            id,
+            phase: Phase::Spawning,
+            pid: None,
+            outcome: None,
+            next: Next::Policy,
+            order,
+            since: None,
+            said_ready: false,
+            watches_stop: false,
+            stop_later: None,
+            signal_at: None,
+            kill_at: None,
+            fault: None,
+        });
+        self.started_at = Some(step.now.wall);
+        step.report(EventKind::Starting, Some(&run), None);
+        step.act(Action::Spawn(spawn));
+        State::Live(run)
+    }
+
+    fn spawned(&mut self, step: &mut Step<'_>, run: &mut Run, pid: u32) {
+        run.pid = Some(pid);
+        run.since = Some(step.now.mono);
+        step.report(EventKind::Started, Some(run), None);
+        let said_ready = mem::take(&mut run.said_ready);
+        if let Some(ask) = run.stop_later {
+            return ask_to_stop(step, run, ask);
+        }
+        run.phase = match step.spec.ready {
+            Readiness::Started => Phase::Running,
+            Readiness::Sdk => Phase::Starting,
+        };
+        step.note(Note::Spawned(step.instance));
+        if said_ready {
+            ready(step, run);
+        }
+    }
+
+    fn spawn_failed(&mut self, step: &mut Step<'_>, mut run: Run, reason: String, is_final: bool) -> State {
+        step.report(EventKind::SpawnFailed, Some(&run), Some(reason.clone()));
+        if matches!(run.next, Next::Policy) {
+            step.note(Note::SpawnFailed(step.instance, reason.clone()));
+        }
+        self.last_outcome = None;
+        run.fault = Some(reason);
+        self.over(step, run, !is_final)
+    }
+
+    fn exited(&mut self, step: &mut Step<'_>, run: &mut Run, outcome: Outcome) {
+        let uptime = run.since.map_or(Duration::ZERO, |since| step.now.mono.saturating_sub(since));
+        if uptime >= step.spec.backoff.reset {
+            self.streak = 0;
+        }
+        run.phase = Phase::Draining;
+        run.outcome = Some(outcome);
+        self.last_outcome = Some(outcome);
+        step.act(Action::Drain { run: run.id });
+    }
+
+    /// A person starts what runs: nothing to do, unless it is on its way out.
+    fn start_again(&mut self, step: &mut Step<'_>, run: &mut Run, order: Order) {
+        let is_leaving = matches!(run.phase, Phase::Draining | Phase::Reaping);
+        match run.next {
+            Next::Policy if !is_leaving => step.drop_order(order, "it runs already"),
+            Next::Start(_) => step.drop_order(order, "a run follows already"),
+            Next::Policy | Next::Rest | Next::Idle => run.next = Next::Start(order),
+        }
+    }
+
+    /// Changes what follows the run.
+    fn follow(&mut self, step: &mut Step<'_>, run: &mut Run, next: Next) {
+        if matches!(next, Next::Rest) {
+            self.armed = false;
+            if let Some(order) = self.queued.take() {
+                step.drop_order(order, "it was stopped");
+            }
+        }
+        if let Next::Start(order) = mem::replace(&mut run.next, next) {
+            step.drop_order(order, "another command took its place");
+        }
+    }
+
+    /// Nothing of the run is left.
+    fn over(&mut self, step: &mut Step<'_>, mut run: Run, may_restart: bool) -> State {
+        step.note(Note::Gone(step.instance));
+        match mem::replace(&mut run.next, Next::Policy) {
+            Next::Policy => self.by_policy(step, run, may_restart),
+            Next::Rest => {
+                settle_order(step, &run, false, "it was stopped".to_owned());
+                step.report(EventKind::Stopped, Some(&run), None);
+                self.stop(step)
+            }
+            Next::Idle => {
+                settle_order(step, &run, false, "it was restarted".to_owned());
+                self.come_to_rest(step, State::Idle)
+            }
+            Next::Start(order) => {
+                settle_order(step, &run, false, "another run took its place".to_owned());
+                self.restarts = 0;
+                self.streak = 0;
+                self.wait(step, order)
+            }
+        }
+    }
+
+    fn by_policy(&mut self, step: &mut Step<'_>, run: Run, may_restart: bool) -> State {
+        let succeeded = run.fault.is_none()
+            && matches!(run.outcome, Some(Outcome::Code(code)) if step.spec.success_exit_codes.contains(&code));
+        let why = run.fault.clone().or(run.outcome.map(report::in_words)).unwrap_or_default();
+        let restarts = may_restart
+            && match step.spec.restart {
+                RestartPolicy::No => false,
+                RestartPolicy::OnFailure => !succeeded,
+                RestartPolicy::Always => true,
+            };
+        if restarts {
+            return self.restart(step, run, &why);
+        }
+        settle_order(step, &run, succeeded, why.clone());
+        let (finish, event, state, reason) = if succeeded {
+            (Finish::Succeeded, EventKind::Finished, State::Finished, None)
+        } else {
+            (Finish::Failed, EventKind::Failed, State::Failed, Some(why))
+        };
+        step.report(event, Some(&run), reason.clone());
+        self.last_finish = Some(finish);
+        self.failure = reason;
+        step.note(Note::Finished(step.instance, finish));
+        self.come_to_rest(step, state)
+    }
+
+    fn restart(&mut self, step: &mut Step<'_>, mut run: Run, why: &str) -> State {
+        let delay = backoff::delay(&step.spec.backoff, self.streak);
+        self.streak = self.streak.saturating_add(1);
+        self.restarts = self.restarts.saturating_add(1);
+        let order = mem::take(&mut run.order);
+        if delay.is_zero() {
+            return self.wait(step, order);
+        }
+        step.report(EventKind::Backoff, Some(&run), Some(format!("{why}; the next run starts in {delay:?}")));
+        State::Backoff { until: step.now.mono.saturating_add(delay), order }
+    }
+
+    fn stop(&mut self, step: &mut Step<'_>) -> State {
+        self.armed = false;
+        if let Some(order) = self.queued.take() {
+            step.drop_order(order, "it was stopped");
+        }
+        self.come_to_rest(step, State::Stopped)
+    }
+
+    fn come_to_rest(&self, step: &mut Step<'_>, rest: State) -> State {
+        step.note(Note::Rested(step.instance));
+        rest
+    }
+}

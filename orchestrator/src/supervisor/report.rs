@@ -1,0 +1,74 @@
+//! The facts of the orchestrator's own reports (C7): what is absent means nothing there.
+
+use copo_proto::name;
+use copo_proto::v1::{EventKind, Facts};
+
+use super::event::Outcome;
+use super::live::Run;
+use super::run::Instance;
+use crate::plan::ProcessSpec;
+
+/// About the orchestrator as a whole.
+#[must_use]
+pub(super) fn of_orchestrator(event: EventKind) -> Facts {
+    Facts { event: event.into(), ..Facts::default() }
+}
+
+/// About a process of which no instance is meant.
+#[must_use]
+pub(super) fn of_process(event: EventKind, spec: &ProcessSpec, reason: String) -> Facts {
+    Facts { process: Some(spec.name.clone()), reason: Some(reason), ..of_orchestrator(event) }
+}
+
+/// About an instance, and its run where there is one. How a run ended stands in `exited`, `finished` and `failed`.
+#[must_use]
+pub(super) fn of_instance(
+    event: EventKind,
+    spec: &ProcessSpec,
+    instance: Instance,
+    run: Option<&Run>,
+    reason: Option<String>,
+) -> Facts {
+    let outcome = match event {
+        EventKind::Exited | EventKind::Finished | EventKind::Failed => run.and_then(|run| run.outcome),
+        _ => None, // The enum is the wire's; every other event says nothing about an end.
+    };
+    Facts {
+        event: event.into(),
+        process: Some(spec.name.clone()),
+        internal_name: Some(name::internal(&spec.name, instance.number)),
+        run: run.map(|run| run.id.to_string()),
+        pid: run.and_then(|run| run.pid),
+        exit_code: outcome.and_then(exit_code),
+        signal: outcome.and_then(signal).map(str::to_owned),
+        reason,
+    }
+}
+
+/// The exit code of an end, if it has one.
+#[must_use]
+pub(super) fn exit_code(outcome: Outcome) -> Option<i32> {
+    match outcome {
+        Outcome::Code(code) => Some(code),
+        Outcome::Signal { .. } | Outcome::Unknown => None,
+    }
+}
+
+/// The name of the signal of an end, if one ended it.
+#[must_use]
+pub(super) fn signal(outcome: Outcome) -> Option<&'static str> {
+    match outcome {
+        Outcome::Signal { name, .. } => Some(name),
+        Outcome::Code(_) | Outcome::Unknown => None,
+    }
+}
+
+/// An end in words.
+#[must_use]
+pub(super) fn in_words(outcome: Outcome) -> String {
+    match outcome {
+        Outcome::Code(code) => format!("exit code {code}"),
+        Outcome::Signal { name, .. } => format!("ended by {name}"),
+        Outcome::Unknown => "how it ended is not known".to_owned(),
+    }
+}
