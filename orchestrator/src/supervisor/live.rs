@@ -42,8 +42,8 @@ pub(super) struct Run {
     pub watches_stop: bool,
     /// It was told to stop while being spawned: it is asked as soon as it can hear it.
     pub stop_later: Option<Ask>,
-    signal_at: Option<Duration>,
-    kill_at: Option<Duration>,
+    pub signal_at: Option<Duration>,
+    pub kill_at: Option<Duration>,
     /// Why its end counts as failed, whatever its exit code.
     pub fault: Option<String>,
 }

@@ -26,3 +26,6 @@ pub use action::{Action, Reply, Spawn};
 pub use event::{Command, Deadline, Event, Now, Outcome, RequestId, Requester};
 pub use orchestrator::Orchestrator;
 pub use run::{Instance, RunId, RunSeed};
+
+#[cfg(test)]
+mod tests;

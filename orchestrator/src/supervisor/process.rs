@@ -161,6 +161,11 @@ impl Slot {
         }
     }
 
+    /// What others may depend on.
+    fn face(&self) -> (v1::State, bool, Option<Finish>) {
+        (self.shown(), self.is_started(), self.last_finish)
+    }
+
     /// When it wants `Due`, by the monotonic clock.
     pub fn deadline(&self, spec: &ProcessSpec) -> Option<Duration> {
         match &self.state {
@@ -176,7 +181,7 @@ impl Slot {
 
     /// The table.
     pub fn step(&mut self, step: &mut Step<'_>, input: Input) {
-        let before = (self.shown(), self.is_ready(), self.last_finish);
+        let before = self.face();
         let noted = mem::take(&mut step.notes);
         self.state = match mem::replace(&mut self.state, State::Idle) {
             rest @ (State::Idle | State::Stopped | State::Finished | State::Failed) => self.at_rest(step, rest, input),
@@ -185,7 +190,7 @@ impl Slot {
             State::Live(run) => self.live(step, run, input),
         };
         let after = mem::replace(&mut step.notes, noted);
-        if before != (self.shown(), self.is_ready(), self.last_finish) {
+        if before != self.face() {
             step.note(Note::Changed(step.instance)); // First: who asks for a state must see it before the next one.
         }
         step.notes.extend(after);
