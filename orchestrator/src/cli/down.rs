@@ -1,0 +1,124 @@
+//! `copo down`: returns when every process group and the orchestrator are gone.
+
+use std::fs;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use copo::v1::request::Kind;
+use copo::v1::{self, State};
+use copo::{Client, ErrorCode};
+use copo_orchestrator::layout::Layout;
+use copo_orchestrator::runtime::lock::{self, Holder, LockError};
+
+use super::args::{Down, Place};
+use super::control;
+use super::failure::{FAILED, Failure, Outcome};
+use super::find::{self, Target};
+use super::output;
+
+/// After this long, and from then on each time as long again, it is said who blocks.
+pub const PATIENCE: Duration = Duration::from_secs(3);
+/// An orchestrator that holds its lock answers within this time, or not at all.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// How often the lock is looked at while an orchestrator starts or ends: both take a few milliseconds.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// `copo down [-t S] [--purge]`
+pub fn run(place: &Place, down: &Down) -> Outcome {
+    let target = find::target(place)?;
+    let Some(client) = reach(&target)? else { return if down.purge { empty(&target.layout) } else { Ok(()) } };
+    let grace_ms = down.timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
+    stop(&client, v1::Down { grace_ms, kill: false, purge: down.purge })?;
+    wait_until_free(&target.layout)
+}
+
+/// Connects; `None` when nothing is up. One that is only just starting or ending holds the lock and does not answer yet
+/// or any more: that is waited for.
+fn reach(target: &Target) -> Result<Option<Client>, Failure> {
+    let deadline = Instant::now() + ANSWER_WITHIN;
+    loop {
+        if let Some(client) = target.connect_if_up()? {
+            return Ok(Some(client));
+        }
+        let Some(holder) = holder(&target.layout)? else { return Ok(None) };
+        if Instant::now() > deadline {
+            let (application, pid) = (target.layout.application(), holder.pid);
+            let message = format!("cannot stop {application}: its orchestrator (pid {pid}) runs, but does not answer");
+            return Err(Failure::new(FAILED, message));
+        }
+        thread::sleep(LOOK_AGAIN);
+    }
+}
+
+/// Asks for the end and waits for it, saying who blocks.
+fn stop(client: &Client, request: v1::Down) -> Outcome {
+    let (sender, answers) = mpsc::channel();
+    let asking = client.clone();
+    thread::spawn(move || sender.send(ask(&asking, request)));
+    let mut said = String::new();
+    loop {
+        match answers.recv_timeout(PATIENCE) {
+            Ok(answer) => return answer,
+            Err(RecvTimeoutError::Timeout) => said = say_who_blocks(client, said),
+            Err(RecvTimeoutError::Disconnected) => return Ok(()),
+        }
+    }
+}
+
+/// Asks the orchestrator to end. One that is gone before its answer came has ended as well.
+pub fn ask(client: &Client, request: v1::Down) -> Outcome {
+    match client.call(Kind::Down(request), None) {
+        Ok(_) => Ok(()),
+        Err(error) if matches!(error.code(), ErrorCode::Closed | ErrorCode::NoOrchestrator) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Says which processes are still there, unless that was said last; returns what was said last.
+pub fn say_who_blocks(client: &Client, said: String) -> String {
+    let Ok(processes) = control::processes(client) else { return said };
+    let blocking = |process: &&v1::ProcessStatus| process.state() == State::Stopping || process.pid.is_some();
+    let names: Vec<String> = processes
+        .iter()
+        .filter(blocking)
+        .map(|process| match process.pid {
+            Some(pid) => format!("{} (pid {pid})", process.internal_name),
+            None => process.internal_name.clone(),
+        })
+        .collect();
+    let names = names.join(", ");
+    if names != said && !names.is_empty() {
+        output::say(&format!("waiting for {names} to end"));
+    }
+    names
+}
+
+/// The orchestrator's lock goes with its process, whatever became of its answer.
+fn wait_until_free(layout: &Layout) -> Outcome {
+    while holder(layout)?.is_some() {
+        thread::sleep(LOOK_AGAIN);
+    }
+    Ok(())
+}
+
+fn holder(layout: &Layout) -> Result<Option<Holder>, Failure> {
+    lock::holder(layout).map_err(|error| Failure::io(format!("read {}", layout.lock().display()), &error))
+}
+
+/// Empties the context of an application that is not up.
+fn empty(layout: &Layout) -> Outcome {
+    let context = layout.context();
+    if !context.exists() {
+        return Ok(());
+    }
+    // Held meanwhile, so that no orchestrator starts on half a context.
+    let _lock = lock::acquire(layout, &context).map_err(|error| match error {
+        LockError::Held(holder) => Failure::new(
+            FAILED,
+            format!("cannot empty the context of {}: an orchestrator (pid {}) has just started", layout.application(), holder.pid),
+        ),
+        LockError::Io(error) => Failure::io(format!("lock {}", layout.lock().display()), &error),
+    })?;
+    fs::remove_dir_all(&context).map_err(|error| Failure::io(format!("empty {}", context.display()), &error))
+}

@@ -1,0 +1,286 @@
+//! `copo up` in the foreground: a client of the orchestrator it started. Prints the logs and what happens, stops the
+//! application on the first signal, kills it on the second, and ends when the orchestrator has ended.
+
+use std::process::{Child, ExitStatus};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+use std::io;
+
+use copo::v1::{self, EventKind, Facts, MetaReport};
+use copo::{Client, From, Item, SubscribeOptions};
+use copo_orchestrator::layout::Layout;
+use copo_orchestrator::plan::Plan;
+use copo_orchestrator::signal;
+use copo_proto::name;
+
+use super::args::Up;
+use super::control;
+use super::down;
+use super::failure::{FAILED, Failure, Outcome};
+use super::find::Target;
+use super::launch;
+use super::logs::{Follower, Format, Selection, Start};
+use super::output;
+use super::reports;
+use super::signals;
+
+/// What the loop waits for. Everything else goes on in threads that only tell it.
+enum Happening {
+    /// Some log has grown, or there is a new one.
+    LogsGrew,
+    /// Something happened in the application.
+    Reported(MetaReport),
+    /// Ctrl-C or the like.
+    Signalled,
+    /// The orchestrator did not take the request to stop.
+    NotStopped(Failure),
+    /// The orchestrator's process has ended.
+    Ended(io::Result<ExitStatus>),
+}
+
+/// One foreground `up`.
+struct Foreground {
+    client: Client,
+    follower: Follower,
+    exit_on: Option<ExitOn>,
+    happenings: Receiver<Happening>,
+    tell: Sender<Happening>,
+    /// How often it was asked to stop.
+    stops: u32,
+    /// When to say next who blocks, and what was said last.
+    say_at: Option<Instant>,
+    said: String,
+}
+
+/// Starts the application and stays until it has ended.
+pub fn run(plan: &Plan, layout: &Layout, up: &Up) -> Outcome {
+    let (tell, happenings) = mpsc::channel();
+    // Before the launch, so that a Ctrl-C during it stops in order as well.
+    let signalled = tell.clone();
+    signals::watch(move || drop(signalled.send(Happening::Signalled)))?;
+    copo_orchestrator::layout::prepare(layout).map_err(|error| Failure::new(FAILED, error.to_string()))?;
+    let grew = tell.clone();
+    // Only what is written from here on is of this `up`.
+    let selection = Selection::everything();
+    let mut follower = Follower::open(layout, selection, Start::End, move || drop(grew.send(Happening::LogsGrew)))?;
+    follower.format(Format { width: width(plan), ..Format::prefixed() });
+    let child = launch::launch(plan, layout, &up.names)?;
+    watch_end(child, tell.clone());
+    let client = Target::of(layout.clone()).connect()?;
+    watch_reports(&client, tell.clone())?;
+    let exit_on = up.exit_on.clone().map(ExitOn::new);
+    Foreground { client, follower, exit_on, happenings, tell, stops: 0, say_at: None, said: String::new() }.run()
+}
+
+/// Columns for the longest name there can be at the start.
+fn width(plan: &Plan) -> usize {
+    plan.processes.iter().map(|process| name::internal(&process.name, process.replicas).len()).max().unwrap_or(0)
+}
+
+fn watch_end(mut child: Child, tell: Sender<Happening>) {
+    thread::spawn(move || tell.send(Happening::Ended(child.wait())));
+}
+
+/// Hands on everything reported since the orchestrator started.
+fn watch_reports(client: &Client, tell: Sender<Happening>) -> Outcome {
+    let started_at = control::status(client)?.started_at;
+    let options = SubscribeOptions::default().from(From::Time(started_at)).reports(true).no_reconnect();
+    let subscription = client.udd_subscribe(&options)?;
+    thread::spawn(move || {
+        for item in subscription {
+            match item {
+                Ok(Item::Report(report)) if tell.send(Happening::Reported(report)).is_ok() => {}
+                Ok(Item::Record(_) | Item::Gap(_)) => {}
+                Ok(Item::Report(_)) | Err(_) => return,
+            }
+        }
+    });
+    Ok(())
+}
+
+impl Foreground {
+    fn run(mut self) -> Outcome {
+        loop {
+            match self.next() {
+                Some(Happening::LogsGrew) => self.print_logs()?,
+                Some(Happening::Reported(report)) => self.reported(&report)?,
+                Some(Happening::Signalled) => self.stop(),
+                Some(Happening::NotStopped(failure)) => output::say(&failure.message.unwrap_or_default()),
+                Some(Happening::Ended(status)) => return self.ended(status),
+                None => self.say_who_blocks(),
+            }
+        }
+    }
+
+    /// What happens next; `None`: it is time to say who blocks.
+    fn next(&mut self) -> Option<Happening> {
+        let Some(say_at) = self.say_at else { return self.happenings.recv().ok() };
+        match self.happenings.recv_timeout(say_at.saturating_duration_since(Instant::now())) {
+            Ok(happening) => Some(happening),
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
+        }
+    }
+
+    /// Prints what the logs have got. Nobody reading it any more is a reason to stop in order, not to drop everything.
+    fn print_logs(&mut self) -> Outcome {
+        match self.follower.print_new() {
+            Err(failure) if self.stops == 0 => {
+                self.stop();
+                failure.message.map_or(Ok(()), |message| {
+                    output::say(&message);
+                    Ok(())
+                })
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    fn reported(&mut self, report: &MetaReport) -> Outcome {
+        // What a process wrote before it ended stands before the notice that it has.
+        self.print_logs()?;
+        if let Some(notice) = reports::notice(report) {
+            output::say_dim(&notice);
+        }
+        let finished = self.exit_on.as_mut().is_some_and(|exit_on| exit_on.saw(report.facts.as_ref()));
+        if finished && self.stops == 0 {
+            self.stop();
+        }
+        Ok(())
+    }
+
+    /// The first time asks for the end in order, later ones for the end.
+    fn stop(&mut self) {
+        self.stops += 1;
+        let kill = self.stops > 1;
+        output::say(if kill { "killing what is left" } else { "stopping (once more kills)" });
+        self.say_at = Some(Instant::now() + down::PATIENCE);
+        let (client, tell) = (self.client.clone(), self.tell.clone());
+        thread::spawn(move || {
+            if let Err(failure) = down::ask(&client, v1::Down { grace_ms: None, kill, purge: false }) {
+                let _ = tell.send(Happening::NotStopped(failure));
+            }
+        });
+    }
+
+    fn say_who_blocks(&mut self) {
+        self.said = down::say_who_blocks(&self.client, std::mem::take(&mut self.said));
+        self.say_at = Some(Instant::now() + down::PATIENCE);
+    }
+
+    /// The orchestrator is gone: what was still on its way is printed, and its end is ours.
+    fn ended(mut self, status: io::Result<ExitStatus>) -> Outcome {
+        while let Ok(happening) = self.happenings.recv_timeout(Duration::ZERO) {
+            if let Happening::Reported(report) = happening {
+                self.reported(&report)?;
+            }
+        }
+        self.print_logs()?;
+        self.follower.finish().ok();
+        let status = status.map_err(|error| Failure::io("learn how the orchestrator ended", &error))?;
+        if !status.success() {
+            return Err(Failure::new(FAILED, format!("the orchestrator has ended unexpectedly ({status})")));
+        }
+        match self.exit_on {
+            Some(exit_on) => exit_on.outcome(),
+            None => Ok(()),
+        }
+    }
+}
+
+/// `--exit-on NAME`: looks out for the finish of a run.
+struct ExitOn {
+    name: String,
+    /// How its newest run ended.
+    ended: Option<u8>,
+    /// The exit code of the run that finished.
+    finished: Option<u8>,
+}
+
+impl ExitOn {
+    fn new(name: String) -> Self {
+        Self { name, ended: None, finished: None }
+    }
+
+    /// Takes in a report; has the process finished?
+    fn saw(&mut self, facts: Option<&Facts>) -> bool {
+        let Some(facts) = facts else { return false };
+        let is_it = [&facts.process, &facts.internal_name].into_iter().any(|name| name.as_ref() == Some(&self.name));
+        if !is_it || self.finished.is_some() {
+            return false;
+        }
+        let signal = facts.signal.as_deref().and_then(signal::number);
+        self.ended = control::run_exit_code(facts.exit_code, signal).or(self.ended);
+        match facts.event() {
+            EventKind::Finished => self.finished = self.ended.or(Some(0)),
+            EventKind::Failed => self.finished = self.ended.filter(|code| *code != 0).or(Some(FAILED)),
+            EventKind::Unspecified
+            | EventKind::Starting
+            | EventKind::Started
+            | EventKind::Ready
+            | EventKind::NotReady
+            | EventKind::Exited
+            | EventKind::SpawnFailed
+            | EventKind::Backoff
+            | EventKind::Stopping
+            | EventKind::Stopped
+            | EventKind::Skipped
+            | EventKind::Adopted
+            | EventKind::Config
+            | EventKind::Headers
+            | EventKind::Damaged
+            | EventKind::OrchestratorStarted
+            | EventKind::OrchestratorStopped => {}
+        }
+        self.finished.is_some()
+    }
+
+    fn outcome(self) -> Outcome {
+        match self.finished {
+            Some(0) => Ok(()),
+            Some(code) => Err(Failure::silent(code)),
+            None => Err(Failure::new(FAILED, format!("the application was stopped before {} finished", self.name))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(event: EventKind, exit_code: Option<i32>, signal: Option<&str>) -> Facts {
+        Facts {
+            event: event.into(),
+            process: Some("test".into()),
+            internal_name: Some("test-1".into()),
+            exit_code,
+            signal: signal.map(str::to_owned),
+            ..Facts::default()
+        }
+    }
+
+    #[test]
+    fn the_code_of_the_run_that_finished_is_handed_on() {
+        let mut exit_on = ExitOn::new("test".into());
+        assert!(!exit_on.saw(Some(&facts(EventKind::Exited, Some(7), None))));
+        assert!(!exit_on.saw(Some(&facts(EventKind::Backoff, None, None))));
+        assert!(!exit_on.saw(Some(&facts(EventKind::Exited, Some(3), None))));
+        assert!(exit_on.saw(Some(&facts(EventKind::Failed, None, None))));
+        assert_eq!(exit_on.outcome(), Err(Failure::silent(3)));
+    }
+
+    #[test]
+    fn a_signal_is_handed_on_as_128_and_its_number() {
+        let mut exit_on = ExitOn::new("test-1".into());
+        assert!(!exit_on.saw(Some(&facts(EventKind::Exited, None, Some("SIGKILL")))));
+        assert!(exit_on.saw(Some(&facts(EventKind::Failed, None, None))));
+        assert_eq!(exit_on.outcome(), Err(Failure::silent(137)));
+    }
+
+    #[test]
+    fn another_process_changes_nothing() {
+        let mut exit_on = ExitOn::new("other".into());
+        assert!(!exit_on.saw(Some(&facts(EventKind::Finished, Some(0), None))));
+        assert_eq!(exit_on.outcome().expect_err("not finished").code, FAILED);
+    }
+}

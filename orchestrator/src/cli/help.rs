@@ -1,0 +1,58 @@
+//! `copo --help`: one line per command, grouped. The lines are the commands' own first sentences.
+
+use clap::{Command, CommandFactory};
+
+use super::args::{Cli, GROUPS};
+
+/// The whole command line, with the grouped list in its help.
+pub fn command() -> Command {
+    let command = Cli::command();
+    let styles = *command.get_styles();
+    let (header, literal) = (styles.get_header(), styles.get_literal());
+    let width = names().map(str::len).max().unwrap_or(0);
+    let mut list = String::new();
+    for (title, names) in GROUPS {
+        list.push_str(&format!("\n{header}{title}{header:#}\n"));
+        for name in *names {
+            let about = command.find_subcommand(name).and_then(Command::get_about).map(ToString::to_string);
+            list.push_str(&format!("  {literal}{name:width$}{literal:#}  {}\n", about.unwrap_or_default()));
+        }
+    }
+    let template = format!("{{about}}\n\n{{usage-heading}} {{usage}}\n{list}\n{header}Options{header:#}\n{{options}}");
+    command
+        .override_usage("copo [OPTIONS] <COMMAND>")
+        .help_template(template)
+        .after_help("`copo COMMAND --help` says more about a command.")
+}
+
+fn names() -> impl Iterator<Item = &'static str> {
+    GROUPS.iter().flat_map(|(_, names)| names.iter().copied())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_help_names_every_command_once() {
+        let shown: Vec<&str> = names().collect();
+        let unique: BTreeSet<&str> = shown.iter().copied().collect();
+        assert_eq!(shown.len(), unique.len());
+        let command = command();
+        let existing: BTreeSet<&str> =
+            command.get_subcommands().filter(|sub| !sub.is_hide_set()).map(Command::get_name).collect();
+        assert_eq!(unique, existing);
+    }
+
+    #[test]
+    fn a_line_of_the_help_is_one_line() {
+        let help = command().render_help().to_string();
+        for name in names() {
+            let lines = help.lines().filter(|line| line.trim_start().split_whitespace().next() == Some(name));
+            assert_eq!(lines.count(), 1, "{name} in {help}");
+        }
+        assert!(help.lines().all(|line| line.chars().count() <= 120), "{help}");
+    }
+}

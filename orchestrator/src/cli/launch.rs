@@ -1,0 +1,146 @@
+//! Starts an orchestrator as a daemon, and is that daemon's first function.
+//!
+//! `copo up` runs this same binary as `copo orchestrate`, with one pipe: a line on it says "ready", or what went wrong.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use copo_orchestrator::config;
+use copo_orchestrator::layout::{self, Layout};
+use copo_orchestrator::plan::Plan;
+use copo_orchestrator::runtime::{self, RunOptions};
+use copo_proto::env;
+
+use super::args::Orchestrate;
+use super::failure::{FAILED, Failure, Outcome, USAGE};
+use super::find;
+
+/// What the daemon says when its server answers.
+const READY: &str = "ready";
+/// What stands in front of the reason why it never will.
+const ERROR: &str = "error ";
+
+/// Starts the orchestrator of `plan` and returns once its server answers.
+pub fn launch(plan: &Plan, layout: &Layout, names: &[String]) -> Result<Child, Failure> {
+    let cannot = |error: io::Error| Failure::io(format!("start the orchestrator of {}", plan.application), &error);
+    layout::prepare(layout).map_err(|error| Failure::new(FAILED, error.to_string()))?;
+    let log = open_log(&layout.orchestrator_log()).map_err(cannot)?;
+    let mut command = Command::new(std::env::current_exe().map_err(cannot)?);
+    command.arg("orchestrate").arg("--config").arg(&plan.config_path).arg("--").args(names);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("COPO_")) {
+        command.env_remove(name);
+    }
+    command.env(env::HOME, layout.home());
+    detach(&mut command);
+    let mut child = command.spawn().map_err(cannot)?;
+    match wait_until_ready(&mut child).map_err(cannot)? {
+        Ok(()) => Ok(child),
+        Err(reason) => {
+            // It has said its last word; what it still does is end.
+            let _ = child.wait();
+            let log = layout.orchestrator_log();
+            Err(Failure::new(FAILED, reason.unwrap_or_else(|| died_silently(&plan.application, &log))))
+        }
+    }
+}
+
+fn died_silently(application: &str, log: &Path) -> String {
+    format!("cannot start the orchestrator of {application}: it ended at once; its last words are in {}", log.display())
+}
+
+fn open_log(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.create(true).append(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+/// Reads the daemon's one line: ready, the reason why not, or nothing at all.
+fn wait_until_ready(child: &mut Child) -> io::Result<Result<(), Option<String>>> {
+    let Some(stdout) = child.stdout.take() else { return Ok(Err(None)) };
+    let mut line = String::new();
+    BufReader::new(stdout).read_line(&mut line)?;
+    let line = line.trim_end();
+    if line == READY {
+        return Ok(Ok(()));
+    }
+    // A reason of several lines stands on one.
+    Ok(Err(line.strip_prefix(ERROR).map(|reason| reason.replace('\u{1f}', "\n"))))
+}
+
+/// `copo orchestrate`: becomes the daemon and runs until everything is stopped.
+pub fn orchestrate(orchestrate: &Orchestrate) -> Outcome {
+    leave_the_terminal().map_err(|error| Failure::io("leave the terminal", &error))?;
+    let started = start(orchestrate);
+    if let Err(Failure { message: Some(message), .. }) = &started {
+        answer(&format!("{ERROR}{}", message.replace('\n', "\u{1f}")));
+    }
+    let (plan, layout) = started?;
+    let notify = Box::new(|ready: Result<(), String>| match ready {
+        Ok(()) => answer(READY),
+        Err(reason) => answer(&format!("{ERROR}{}", reason.replace('\n', "\u{1f}"))),
+    });
+    let options = RunOptions { names: orchestrate.names.clone(), notify };
+    runtime::run(plan, layout, options).map_err(|error| Failure::new(FAILED, error.to_string()))
+}
+
+fn start(orchestrate: &Orchestrate) -> Result<(Plan, Layout), Failure> {
+    let home = find::home()?;
+    let plan = config::load(&orchestrate.config, &home).map_err(|error| Failure::new(USAGE, error.to_string()))?;
+    let layout = Layout::new(&home, &plan.application);
+    Ok((plan, layout))
+}
+
+/// Says the one line and lets go of the pipe: who started the daemon may end, the daemon stays.
+fn answer(line: &str) {
+    // A starter that has gone is told nothing; the daemon runs on for those who connect.
+    let mut stdout = io::stdout().lock();
+    let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+    let _ = close_stdout();
+}
+
+#[cfg(unix)]
+fn close_stdout() -> io::Result<()> {
+    let nowhere = OpenOptions::new().write(true).open("/dev/null")?;
+    Ok(rustix::stdio::dup2_stdout(nowhere)?)
+}
+
+/// The starter closes its end; nothing else is ever written to this one.
+#[cfg(windows)]
+fn close_stdout() -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(unix)]
+fn detach(_command: &mut Command) {
+    // The daemon makes its own session, first thing.
+}
+
+#[cfg(windows)]
+fn detach(command: &mut Command) {
+    use std::os::windows::process::CommandExt;
+    use windows_sys::Win32::System::Threading::{CREATE_NEW_PROCESS_GROUP, CREATE_NO_WINDOW};
+    // A console of its own, without a window: children that write to one have one, and Ctrl-C in the starter's does not
+    // reach them.
+    command.creation_flags(CREATE_NO_WINDOW | CREATE_NEW_PROCESS_GROUP);
+}
+
+/// Its own session, no terminal, and no folder kept busy.
+#[cfg(unix)]
+fn leave_the_terminal() -> io::Result<()> {
+    match rustix::process::setsid() {
+        // Who leads a group already (started by hand from a shell) cannot, and need not.
+        Ok(_) | Err(rustix::io::Errno::PERM) => {}
+        Err(error) => return Err(error.into()),
+    }
+    std::env::set_current_dir("/")
+}
+
+#[cfg(windows)]
+fn leave_the_terminal() -> io::Result<()> {
+    Ok(())
+}

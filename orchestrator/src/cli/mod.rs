@@ -1,0 +1,81 @@
+//! The command line: reads what was typed, asks the orchestrator through the SDK (or the files, where it is to work
+//! without one), and prints. It decides nothing about processes or records. One file per command group.
+
+mod about;
+mod args;
+mod attach;
+mod configuration;
+mod control;
+mod down;
+mod failure;
+mod find;
+mod foreground;
+mod help;
+mod launch;
+mod logs;
+mod output;
+mod ps;
+mod reports;
+mod signals;
+mod udd;
+mod up;
+mod wait;
+
+use std::process::ExitCode;
+
+use clap::FromArgMatches;
+
+use args::{Cli, Command};
+use failure::{Failure, Outcome, USAGE};
+
+/// Parses, runs, and says how it went.
+pub fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure { code, message }) => {
+            if let Some(message) = message {
+                output::say(&message);
+            }
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn run() -> Outcome {
+    let parsed = help::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    match parsed {
+        Ok(cli) => dispatch(cli),
+        Err(error) => {
+            // Help and version go to stdout with code 0, everything else to stderr with code 2; a reader that has gone
+            // is no failure.
+            let _ = error.print();
+            Err(Failure::silent(u8::try_from(error.exit_code()).unwrap_or(USAGE)))
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> Outcome {
+    let place = &cli.place;
+    match &cli.command {
+        Command::Up(up) => up::run(place, up),
+        Command::Down(down) => down::run(place, down),
+        Command::Wait(wait) => wait::run(place, wait),
+        Command::Ps(json) => ps::run(place, json.json),
+        Command::Start(names) => control::start(place, &names.names),
+        Command::Stop(names) => control::stop(place, &names.names),
+        Command::Restart(names) => control::restart(place, &names.names),
+        Command::Trigger(trigger) => control::trigger(place, trigger),
+        Command::Kill(kill) => control::kill(place, kill),
+        Command::Logs(logs) => logs::run(place, logs),
+        Command::Attach(attach) => attach::run(place, &attach.name),
+        Command::Udd(udd) => udd::run(place, udd),
+        Command::Report(report) => reports::send(place, report),
+        Command::Reports(reports) => reports::read(place, reports),
+        Command::Check => configuration::check(place),
+        Command::Init => configuration::init(place),
+        Command::Schema => configuration::schema(),
+        Command::Completions(completions) => about::completions(completions.shell),
+        Command::Version(json) => about::version(place, json.json),
+        Command::Orchestrate(orchestrate) => launch::orchestrate(orchestrate),
+    }
+}

@@ -1,0 +1,95 @@
+//! `copo ps`: the processes, as a table or as JSON.
+
+use copo::v1::{ProcessStatus, State};
+use serde_json::{Value, json};
+
+use super::args::Place;
+use super::control;
+use super::failure::Outcome;
+use super::find;
+use super::output::{Out, local_time, table};
+
+/// `copo ps [--json]`
+pub fn run(place: &Place, as_json: bool) -> Outcome {
+    let processes = control::processes(&find::target(place)?.connect()?)?;
+    let mut out = Out::new();
+    if as_json {
+        out.json(&Value::Array(processes.iter().map(to_json).collect()))?;
+    } else {
+        let head = ["PROCESS", "STATE", "READY", "PID", "STARTED", "RESTARTS", "EXIT", "NEXT RUN", "WAITING FOR"];
+        out.bytes(table(&head, &processes.iter().map(row).collect::<Vec<_>>()).as_bytes())?;
+    }
+    out.flush()
+}
+
+fn row(process: &ProcessStatus) -> Vec<String> {
+    let ready = if process.ready { "yes" } else { "no" };
+    let exit = process.exit_code.map(|code| code.to_string()).or_else(|| process.signal.clone());
+    vec![
+        process.internal_name.clone(),
+        state_name(process.state()).to_owned(),
+        ready.to_owned(),
+        process.pid.map(|pid| pid.to_string()).unwrap_or_default(),
+        process.started_at.map(local_time).unwrap_or_default(),
+        process.restarts.to_string(),
+        exit.unwrap_or_default(),
+        process.next_run.map(local_time).unwrap_or_default(),
+        process.waiting_for.clone().unwrap_or_default(),
+    ]
+}
+
+fn to_json(process: &ProcessStatus) -> Value {
+    json!({
+        "name": process.name,
+        "internal_name": process.internal_name,
+        "state": state_name(process.state()),
+        "ready": process.ready,
+        "pid": process.pid,
+        "started_at": process.started_at,
+        "restarts": process.restarts,
+        "exit_code": process.exit_code,
+        "signal": process.signal,
+        "next_run": process.next_run,
+        "waiting_for": process.waiting_for,
+        "run": process.run,
+        "trigger_type": process.trigger_type,
+    })
+}
+
+/// A state as people and scripts read it (DESIGN.md §5).
+pub fn state_name(state: State) -> &'static str {
+    match state {
+        State::Unspecified => "unknown",
+        State::Idle => "idle",
+        State::Waiting => "waiting",
+        State::Starting => "starting",
+        State::Running => "running",
+        State::Backoff => "backoff",
+        State::Stopping => "stopping",
+        State::Stopped => "stopped",
+        State::Finished => "finished",
+        State::Failed => "failed",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_absent_is_null() {
+        let process = ProcessStatus {
+            name: "web".into(),
+            internal_name: "web-1".into(),
+            state: State::Idle.into(),
+            trigger_type: "manual".into(),
+            ..ProcessStatus::default()
+        };
+        let expected = json!({
+            "name": "web", "internal_name": "web-1", "state": "idle", "ready": false, "pid": null, "started_at": null,
+            "restarts": 0, "exit_code": null, "signal": null, "next_run": null, "waiting_for": null, "run": null,
+            "trigger_type": "manual",
+        });
+        assert_eq!(to_json(&process), expected);
+    }
+}

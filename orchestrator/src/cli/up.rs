@@ -1,0 +1,66 @@
+//! `copo up`: starts the application, then returns (`-d`, `--wait`) or stays with it.
+
+use std::time::Duration;
+
+use copo::v1::request::Kind;
+use copo::v1::{self, wait};
+use copo_orchestrator::layout::Layout;
+use copo_orchestrator::plan::Plan;
+use copo_orchestrator::runtime::lock;
+use copo_proto::name;
+
+use super::args::{Place, Up};
+use super::control;
+use super::failure::{FAILED, Failure, NO_SUCH_NAME, Outcome};
+use super::find::{self, Target};
+use super::foreground;
+use super::launch;
+use super::wait::told_if_late;
+
+/// `copo up [NAME…]`
+pub fn run(place: &Place, up: &Up) -> Outcome {
+    let plan = find::plan(place)?;
+    let layout = Layout::new(&find::home()?, &plan.application);
+    for name in up.names.iter().chain(&up.exit_on) {
+        check_name(&plan, name)?;
+    }
+    refuse_if_running(&plan, &layout)?;
+    if up.detach || up.wait {
+        launch::launch(&plan, &layout, &up.names)?;
+        return if up.wait { wait_until_up(layout, up) } else { Ok(()) };
+    }
+    foreground::run(&plan, &layout, up)
+}
+
+/// A process, or an instance of one. (`@group` is the orchestrator's to know.)
+fn check_name(plan: &Plan, given: &str) -> Outcome {
+    let of_instance = |given| name::split_internal(given).is_some_and(|(process, _)| plan.find(process).is_some());
+    if plan.find(given).is_some() || of_instance(given) || given.starts_with('@') {
+        return Ok(());
+    }
+    let (path, known) = (plan.config_path.display(), plan.processes.iter().map(|process| process.name.as_str()));
+    let known: Vec<&str> = known.collect();
+    let message = format!("cannot start {given:?}: {path} has no such process, but {}", known.join(", "));
+    Err(Failure::new(NO_SUCH_NAME, message))
+}
+
+/// One orchestrator per application.
+fn refuse_if_running(plan: &Plan, layout: &Layout) -> Outcome {
+    let holder = lock::holder(layout).map_err(|error| Failure::io(format!("read {}", layout.lock().display()), &error))?;
+    let Some(holder) = holder else { return Ok(()) };
+    let (application, pid) = (&plan.application, holder.pid);
+    let why = if holder.config_path == plan.config_path {
+        format!("it is already running (pid {pid}); copo down stops it")
+    } else {
+        format!("it is already running (pid {pid}) from another file, {}", holder.config_path.display())
+    };
+    Err(Failure::new(FAILED, format!("cannot start {application}: {why}")))
+}
+
+/// Returns once all on_start processes (of the names given) are ready or done.
+fn wait_until_up(layout: Layout, up: &Up) -> Outcome {
+    let client = Target::of(layout).connect()?;
+    let request = v1::Wait { names: up.names.clone(), condition: wait::Condition::Up.into() };
+    let waited = control::done(&client, Kind::Wait(request), up.wait_timeout.map(|limit| limit.max(Duration::from_millis(1))));
+    waited.map_err(|failure| told_if_late(failure, "the application is not up", up.wait_timeout))
+}
