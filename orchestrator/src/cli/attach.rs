@@ -38,8 +38,7 @@ fn instance<'a>(processes: &'a [ProcessStatus], name: &str) -> Result<&'a Proces
     if !processes.iter().any(|process| named(&process)) {
         return Err(Failure::new(NO_SUCH_NAME, format!("cannot attach to {name:?}: there is no such process")));
     }
-    let running: Vec<&ProcessStatus> =
-        processes.iter().filter(named).filter(|process| process.pid.is_some()).collect();
+    let running: Vec<&ProcessStatus> = processes.iter().filter(named).filter(|process| process.pid.is_some()).collect();
     match running[..] {
         [one] => Ok(one),
         [] => Err(not_running(name)),

@@ -34,11 +34,8 @@ fn row(plan: &Plan, process: &ProcessSpec) -> Vec<String> {
         .iter()
         .map(|dependence| format!("{} {}", plan.process(dependence.process).name, condition_name(dependence.condition)))
         .collect();
-    let name = if process.replicas == 1 {
-        process.name.clone()
-    } else {
-        format!("{} ×{}", process.name, process.replicas)
-    };
+    let name =
+        if process.replicas == 1 { process.name.clone() } else { format!("{} ×{}", process.name, process.replicas) };
     vec![name, starts(plan, &process.trigger), after.join(", "), restarts(process.restart).to_owned(), runs(process)]
 }
 
@@ -95,7 +92,8 @@ pub fn init(place: &Place) -> Outcome {
 
 /// The folder's name, made fit to be an application's.
 fn application_for(path: &Path) -> Result<String, Failure> {
-    let absolute = std::path::absolute(path).map_err(|error| Failure::io(format!("find {}", path.display()), &error))?;
+    let absolute =
+        std::path::absolute(path).map_err(|error| Failure::io(format!("find {}", path.display()), &error))?;
     let folder = absolute.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
     Ok(fit(&folder.unwrap_or_default()))
 }

@@ -55,7 +55,9 @@ pub fn trigger(place: &Place, trigger: &args::Trigger) -> Outcome {
         Some(0) => Ok(()),
         Some(code) => Err(Failure::silent(code)),
         None if triggered.succeeded == Some(true) => Ok(()),
-        None => Err(Failure::new(FAILED, format!("cannot tell the exit code of {name}: its run did not end by itself"))),
+        None => {
+            Err(Failure::new(FAILED, format!("cannot tell the exit code of {name}: its run did not end by itself")))
+        }
     }
 }
 

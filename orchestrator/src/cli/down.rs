@@ -116,7 +116,11 @@ fn empty(layout: &Layout) -> Outcome {
     let _lock = lock::acquire(layout, &context).map_err(|error| match error {
         LockError::Held(holder) => Failure::new(
             FAILED,
-            format!("cannot empty the context of {}: an orchestrator (pid {}) has just started", layout.application(), holder.pid),
+            format!(
+                "cannot empty the context of {}: an orchestrator (pid {}) has just started",
+                layout.application(),
+                holder.pid
+            ),
         ),
         LockError::Io(error) => Failure::io(format!("lock {}", layout.lock().display()), &error),
     })?;

@@ -27,10 +27,9 @@ pub struct Target {
 
 /// Finds the application by everything C1 names.
 pub fn target(place: &Place) -> Result<Target, Failure> {
-    if place.application.is_none() && place.file.is_none() {
-        if let Some(socket) = own_socket() {
-            return Ok(Target { layout: layout_of(&socket)?, token: own_token(), socket });
-        }
+    let is_named = place.application.is_some() || place.file.is_some();
+    if let Some(socket) = own_socket().filter(|_| !is_named) {
+        return Ok(Target { layout: layout_of(&socket)?, token: own_token(), socket });
     }
     let layout = Layout::new(&home()?, &application(place)?);
     let socket = layout.socket();
@@ -152,14 +151,16 @@ fn checked_name(application: &str) -> Result<String, Failure> {
 
 /// The application a copo.toml is of. Nothing else in it needs to be right: `copo down` must work while it is not.
 fn application_of(path: &Path) -> Result<String, Failure> {
-    let text = fs::read_to_string(path).map_err(|why| {
-        Failure::new(USAGE, format!("cannot read {}: {why}", path.display()))
-    })?;
+    let text = fs::read_to_string(path)
+        .map_err(|why| Failure::new(USAGE, format!("cannot read {}: {why}", path.display())))?;
     let whole = text.parse::<toml::Table>().ok();
-    let application = whole.or_else(|| head_of(&text)).and_then(|table| Some(table.get("application")?.as_str()?.to_owned()));
+    let application =
+        whole.or_else(|| head_of(&text)).and_then(|table| Some(table.get("application")?.as_str()?.to_owned()));
     match application {
         Some(application) => checked_name(&application),
-        None => Err(Failure::new(USAGE, format!("{}: cannot find the application: no key \"application\"", path.display()))),
+        None => {
+            Err(Failure::new(USAGE, format!("{}: cannot find the application: no key \"application\"", path.display())))
+        }
     }
 }
 

@@ -1,11 +1,11 @@
 //! `copo up` in the foreground: a client of the orchestrator it started. Prints the logs and what happens, stops the
 //! application on the first signal, kills it on the second, and ends when the orchestrator has ended.
 
+use std::io;
 use std::process::{Child, ExitStatus};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
-use std::io;
 
 use copo::v1::{self, EventKind, Facts, MetaReport};
 use copo::{Client, From, Item, SubscribeOptions};
@@ -79,7 +79,9 @@ fn width(plan: &Plan) -> usize {
 }
 
 fn watch_end(mut child: Child, tell: Sender<Happening>) {
-    thread::spawn(move || tell.send(Happening::Ended(child.wait())));
+    thread::spawn(move || {
+        let _ = tell.send(Happening::Ended(child.wait()));
+    });
 }
 
 /// Hands on everything reported since the orchestrator started.
@@ -90,9 +92,10 @@ fn watch_reports(client: &Client, tell: Sender<Happening>) -> Outcome {
     thread::spawn(move || {
         for item in subscription {
             match item {
-                Ok(Item::Report(report)) if tell.send(Happening::Reported(report)).is_ok() => {}
+                Ok(Item::Report(report)) => drop(tell.send(Happening::Reported(report))),
                 Ok(Item::Record(_) | Item::Gap(_)) => {}
-                Ok(Item::Report(_)) | Err(_) => return,
+                // The orchestrator has ended, or is about to; its process tells.
+                Err(_) => return,
             }
         }
     });
@@ -103,8 +106,8 @@ impl Foreground {
     fn run(mut self) -> Outcome {
         loop {
             match self.next() {
-                Some(Happening::LogsGrew) => self.print_logs()?,
-                Some(Happening::Reported(report)) => self.reported(&report)?,
+                Some(Happening::LogsGrew) => self.print_logs(),
+                Some(Happening::Reported(report)) => self.reported(&report),
                 Some(Happening::Signalled) => self.stop(),
                 Some(Happening::NotStopped(failure)) => output::say(&failure.message.unwrap_or_default()),
                 Some(Happening::Ended(status)) => return self.ended(status),
@@ -116,29 +119,28 @@ impl Foreground {
     /// What happens next; `None`: it is time to say who blocks.
     fn next(&mut self) -> Option<Happening> {
         let Some(say_at) = self.say_at else { return self.happenings.recv().ok() };
-        match self.happenings.recv_timeout(say_at.saturating_duration_since(Instant::now())) {
-            Ok(happening) => Some(happening),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-        }
+        self.happenings.recv_timeout(say_at.saturating_duration_since(Instant::now())).ok()
     }
 
     /// Prints what the logs have got. Nobody reading it any more is a reason to stop in order, not to drop everything.
-    fn print_logs(&mut self) -> Outcome {
+    fn print_logs(&mut self) {
         match self.follower.print_new() {
+            Ok(()) => {}
+            // Said once: from then on the application is stopping anyhow.
             Err(failure) if self.stops == 0 => {
+                failure.message.iter().for_each(|message| output::say(message));
                 self.stop();
-                failure.message.map_or(Ok(()), |message| {
-                    output::say(&message);
-                    Ok(())
-                })
             }
-            Ok(()) | Err(_) => Ok(()),
+            Err(_) => {}
         }
     }
 
-    fn reported(&mut self, report: &MetaReport) -> Outcome {
+    fn reported(&mut self, report: &MetaReport) {
         // What a process wrote before it ended stands before the notice that it has.
-        self.print_logs()?;
+        if let Some(internal_name) = report.facts.as_ref().and_then(|facts| facts.internal_name.as_deref()) {
+            self.follower.look_at(internal_name);
+        }
+        self.print_logs();
         if let Some(notice) = reports::notice(report) {
             output::say_dim(&notice);
         }
@@ -146,7 +148,6 @@ impl Foreground {
         if finished && self.stops == 0 {
             self.stop();
         }
-        Ok(())
     }
 
     /// The first time asks for the end in order, later ones for the end.
@@ -172,11 +173,10 @@ impl Foreground {
     fn ended(mut self, status: io::Result<ExitStatus>) -> Outcome {
         while let Ok(happening) = self.happenings.recv_timeout(Duration::ZERO) {
             if let Happening::Reported(report) = happening {
-                self.reported(&report)?;
+                self.reported(&report);
             }
         }
-        self.print_logs()?;
-        self.follower.finish().ok();
+        let _ = self.follower.finish();
         let status = status.map_err(|error| Failure::io("learn how the orchestrator ended", &error))?;
         if !status.success() {
             return Err(Failure::new(FAILED, format!("the orchestrator has ended unexpectedly ({status})")));

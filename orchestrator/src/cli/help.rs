@@ -7,7 +7,7 @@ use super::args::{Cli, GROUPS};
 /// The whole command line, with the grouped list in its help.
 pub fn command() -> Command {
     let command = Cli::command();
-    let styles = *command.get_styles();
+    let styles = command.get_styles().clone();
     let (header, literal) = (styles.get_header(), styles.get_literal());
     let width = names().map(str::len).max().unwrap_or(0);
     let mut list = String::new();
@@ -50,7 +50,7 @@ mod tests {
     fn a_line_of_the_help_is_one_line() {
         let help = command().render_help().to_string();
         for name in names() {
-            let lines = help.lines().filter(|line| line.trim_start().split_whitespace().next() == Some(name));
+            let lines = help.lines().filter(|line| line.split_whitespace().next() == Some(name));
             assert_eq!(lines.count(), 1, "{name} in {help}");
         }
         assert!(help.lines().all(|line| line.chars().count() <= 120), "{help}");

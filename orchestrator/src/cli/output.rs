@@ -9,14 +9,8 @@ use chrono::{DateTime, Local, SecondsFormat};
 use super::failure::{FAILED, Failure, Outcome};
 
 /// The colours of names in front of log lines, by turns.
-const PALETTE: [AnsiColor; 6] = [
-    AnsiColor::Cyan,
-    AnsiColor::Yellow,
-    AnsiColor::Green,
-    AnsiColor::Magenta,
-    AnsiColor::Blue,
-    AnsiColor::BrightRed,
-];
+const PALETTE: [AnsiColor; 6] =
+    [AnsiColor::Cyan, AnsiColor::Yellow, AnsiColor::Green, AnsiColor::Magenta, AnsiColor::Blue, AnsiColor::BrightRed];
 
 /// stdout, buffered. A reader that has gone ends the command quietly, as `head` expects of what stands before it.
 pub struct Out {

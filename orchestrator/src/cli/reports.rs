@@ -27,9 +27,9 @@ pub fn read(place: &Place, reports: &Reports) -> Outcome {
     let target = find::target(place)?;
     let mut printer = Printer { out: Out::new(), reports };
     match target.connect_if_up()? {
-        Some(client) => printer.from_orchestrator(&client),
+        Some(client) => printer.print_all(&client),
         None if reports.follow => Err(target.nobody()),
-        None => printer.from_file(&target),
+        None => printer.print_file(&target),
     }
 }
 
@@ -39,7 +39,7 @@ struct Printer<'a> {
 }
 
 impl Printer<'_> {
-    fn from_orchestrator(&mut self, client: &Client) -> Outcome {
+    fn print_all(&mut self, client: &Client) -> Outcome {
         let all = SubscribeOptions::default().reports(true);
         let mut present = client.udd_subscribe(&all.clone().from(From::First).no_follow())?;
         let (head, log_id) = (present.head(), present.log_id());
@@ -59,7 +59,7 @@ impl Printer<'_> {
         })
     }
 
-    fn from_file(&mut self, target: &Target) -> Outcome {
+    fn print_file(&mut self, target: &Target) -> Outcome {
         let path = target.layout.reports();
         if !path.exists() {
             return Err(target.nobody());

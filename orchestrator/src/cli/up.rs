@@ -46,7 +46,8 @@ fn check_name(plan: &Plan, given: &str) -> Outcome {
 
 /// One orchestrator per application.
 fn refuse_if_running(plan: &Plan, layout: &Layout) -> Outcome {
-    let holder = lock::holder(layout).map_err(|error| Failure::io(format!("read {}", layout.lock().display()), &error))?;
+    let holder =
+        lock::holder(layout).map_err(|error| Failure::io(format!("read {}", layout.lock().display()), &error))?;
     let Some(holder) = holder else { return Ok(()) };
     let (application, pid) = (&plan.application, holder.pid);
     let why = if holder.config_path == plan.config_path {
@@ -61,6 +62,7 @@ fn refuse_if_running(plan: &Plan, layout: &Layout) -> Outcome {
 fn wait_until_up(layout: Layout, up: &Up) -> Outcome {
     let client = Target::of(layout).connect()?;
     let request = v1::Wait { names: up.names.clone(), condition: wait::Condition::Up.into() };
-    let waited = control::done(&client, Kind::Wait(request), up.wait_timeout.map(|limit| limit.max(Duration::from_millis(1))));
+    let waited =
+        control::done(&client, Kind::Wait(request), up.wait_timeout.map(|limit| limit.max(Duration::from_millis(1))));
     waited.map_err(|failure| told_if_late(failure, "the application is not up", up.wait_timeout))
 }

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 /// Bytes of one entry.
-const ENTRY: usize = 16;
+pub const ENTRY: usize = 16;
 /// Chunks that follow an entry within this time, in microseconds, share it.
 const RESOLUTION: u64 = 1000;
 
@@ -38,10 +38,23 @@ impl TimeIndex {
         self.entries[..after].last().map(|(_, time)| *time)
     }
 
+    /// The offset from which on the newest entry holds.
+    #[must_use]
+    pub fn newest_offset(&self) -> Option<u64> {
+        self.entries.last().map(|(offset, _)| *offset)
+    }
+
+    /// Takes in further entries, as they stand in the file.
+    pub fn extend(&mut self, bytes: &[u8]) {
+        let word = |entry: &[u8], at: usize| u64::from_le_bytes(entry[at..at + 8].try_into().expect("eight bytes"));
+        self.entries.extend(bytes.chunks_exact(ENTRY).map(|entry| (word(entry, 0), word(entry, 8))));
+    }
+
     /// The bytes of an entry that a kill cut off are passed over.
     fn parse(bytes: &[u8]) -> Self {
-        let word = |entry: &[u8], at: usize| u64::from_le_bytes(entry[at..at + 8].try_into().expect("eight bytes"));
-        Self { entries: bytes.chunks_exact(ENTRY).map(|entry| (word(entry, 0), word(entry, 8))).collect() }
+        let mut index = Self::default();
+        index.extend(bytes);
+        index
     }
 }
 

@@ -1,11 +1,10 @@
 //! The files of one instance's log: `web-1.log`, before it `web-1.log.1`, and so on.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use copo_orchestrator::runtime::log_times::TimeIndex;
-use copo_orchestrator::runtime::rotated;
+use copo_orchestrator::runtime::log_times::{ENTRY, TimeIndex};
 
 use super::super::failure::Failure;
 
@@ -17,7 +16,52 @@ pub type Identity = (u64, u64);
 pub struct Link {
     pub file: File,
     pub identity: Identity,
-    pub times: TimeIndex,
+    pub times: Times,
+}
+
+/// When the lines of one file were written; its index is read on as it grows.
+#[derive(Debug)]
+pub struct Times {
+    path: PathBuf,
+    /// There is none until the process writes its first line.
+    file: Option<File>,
+    index: TimeIndex,
+    /// The first bytes of an entry whose others have not come yet.
+    rest: Vec<u8>,
+}
+
+impl Times {
+    fn open(path: PathBuf) -> io::Result<Self> {
+        Ok(Self { file: open_if_there(&path)?, path, index: TimeIndex::default(), rest: Vec::new() })
+    }
+
+    /// When the byte at `offset` was written, as far as that is known.
+    pub fn of(&mut self, offset: u64) -> io::Result<Option<u64>> {
+        if self.index.newest_offset().is_none_or(|newest| newest < offset) {
+            self.read_on()?;
+        }
+        Ok(self.index.time_of(offset))
+    }
+
+    fn read_on(&mut self) -> io::Result<()> {
+        if self.file.is_none() {
+            self.file = open_if_there(&self.path)?;
+        }
+        let Some(file) = &mut self.file else { return Ok(()) };
+        file.read_to_end(&mut self.rest)?;
+        let whole = self.rest.len() - self.rest.len() % ENTRY;
+        self.index.extend(&self.rest[..whole]);
+        self.rest.drain(..whole);
+        Ok(())
+    }
+}
+
+fn open_if_there(path: &Path) -> io::Result<Option<File>> {
+    match File::open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Internal names of all instances that have a log in this folder, sorted.
@@ -65,15 +109,15 @@ pub fn open(folder: &Path, internal_name: &str) -> io::Result<Vec<Link>> {
 fn open_link(folder: &Path, internal_name: &str, age: u32) -> io::Result<Link> {
     let file = File::open(rotated(&current(folder, internal_name), age))?;
     let identity = identity(&file)?;
-    let times = TimeIndex::open(&rotated(&folder.join(format!("{internal_name}.times")), age))?;
+    let times = Times::open(rotated(&folder.join(format!("{internal_name}.times")), age))?;
     Ok(Link { file, identity, times })
 }
 
-/// Is this still the file that is written to? True, too, while the new one has not been made yet.
+/// Is this still the file that is written to?
 pub fn is_current(folder: &Path, internal_name: &str, known: Identity) -> io::Result<bool> {
     match File::open(current(folder, internal_name)) {
         Ok(file) => Ok(identity(&file)? == known),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
 }
@@ -100,4 +144,13 @@ fn identity(file: &File) -> io::Result<Identity> {
     }
     let index = u64::from(info.nFileIndexHigh) << 32 | u64::from(info.nFileIndexLow);
     Ok((u64::from(info.dwVolumeSerialNumber), index))
+}
+
+/// The place of the file that was rotated `age` rotations ago.
+fn rotated(path: &Path, age: u32) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    if age > 0 {
+        name.push(format!(".{age}"));
+    }
+    name.into()
 }

@@ -1,6 +1,6 @@
 //! Several logs, merged by the times their lines were written at.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 
@@ -20,6 +20,8 @@ pub struct Follower {
     sources: Vec<Head>,
     /// Where in `sources` an instance stands; its turn among the colours too.
     places: BTreeMap<String, usize>,
+    /// Places of sources that may have got more since they were read last.
+    unread: BTreeSet<usize>,
     format: Format,
     out: Out,
 }
@@ -43,8 +45,9 @@ impl Follower {
         let folder = layout.logs();
         // Watched first, read second: what comes in between is seen twice, not missed.
         let watch = Watch::new(&folder, wake)?;
-        let (sources, places, format, out) = (Vec::new(), BTreeMap::new(), Format::prefixed(), Out::new());
-        let mut follower = Self { folder, selection, watch, sources, places, format, out };
+        let (sources, places, unread) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
+        let (format, out) = (Format::prefixed(), Out::new());
+        let mut follower = Self { folder, selection, watch, sources, places, unread, format, out };
         for internal_name in chain::instances(&follower.folder)? {
             follower.add(&internal_name, start)?;
         }
@@ -57,10 +60,15 @@ impl Follower {
         self.format = Format { width, ..format };
     }
 
+    /// This instance's log may have grown, even if no waking has said so yet.
+    pub fn look_at(&mut self, internal_name: &str) {
+        self.unread.extend(self.places.get(internal_name));
+    }
+
     /// Prints all whole lines that are there, oldest first.
     pub fn print_new(&mut self) -> Outcome {
         self.look_for_new()?;
-        for place in 0..self.sources.len() {
+        for place in std::mem::take(&mut self.unread) {
             self.advance(place)?;
         }
         while let Some(place) = self.oldest() {
@@ -70,8 +78,9 @@ impl Follower {
         self.out.flush()
     }
 
-    /// Prints lines that have no end yet: none will come.
+    /// Prints all there is, also lines that have no end yet: none will come.
     pub fn finish(&mut self) -> Outcome {
+        self.unread.extend(0..self.sources.len());
         self.print_new()?;
         for place in 0..self.sources.len() {
             if let Some(line) = self.sources[place].source.take_unfinished() {
@@ -82,23 +91,29 @@ impl Follower {
         self.out.flush()
     }
 
-    /// Takes in instances that have come since.
+    /// Takes in which logs have grown, and instances that have come since.
     fn look_for_new(&mut self) -> Outcome {
         let changes = self.watch.take();
         let mut names: Vec<String> = changes.instances.into_iter().collect();
         if changes.everything {
             names = chain::instances(&self.folder)?;
         }
-        // What was not there at the beginning has been written since.
-        names.iter().try_for_each(|name| self.add(name, Start::First))
+        for name in &names {
+            self.look_at(name);
+            // What was not there at the beginning has been written since.
+            self.add(name, Start::First)?;
+        }
+        Ok(())
     }
 
     fn add(&mut self, internal_name: &str, start: Start) -> Outcome {
         if self.places.contains_key(internal_name) || !self.selection.has(internal_name) {
             return Ok(());
         }
-        let source = Source::open(&self.folder, internal_name, start).map_err(|error| cannot_read(internal_name, &error))?;
+        let source =
+            Source::open(&self.folder, internal_name, start).map_err(|error| cannot_read(internal_name, &error))?;
         self.places.insert(internal_name.to_owned(), self.sources.len());
+        self.unread.insert(self.sources.len());
         self.sources.push(Head { source, line: None, time: 0 });
         self.format.width = self.format.width.max(internal_name.len());
         Ok(())
@@ -110,7 +125,8 @@ impl Follower {
         if head.line.is_some() {
             return Ok(());
         }
-        let line = head.source.next_line(&mut say_lost).map_err(|error| cannot_read(head.source.internal_name(), &error))?;
+        let line =
+            head.source.next_line(&mut say_lost).map_err(|error| cannot_read(head.source.internal_name(), &error))?;
         if let Some(time) = line.as_ref().and_then(|line| line.time) {
             head.time = head.time.max(time);
         }

@@ -58,7 +58,10 @@ pub fn run(place: &Place, logs: &Logs) -> Outcome {
     let start = logs.lines.map_or(Start::First, Start::LastLines);
     let selection = Selection { names: logs.names.clone() };
     // One waking that waits already stands for all that come until it is taken.
-    let mut follower = Follower::open(&target.layout, selection, start, move || drop(wake.try_send(())))?;
+    let wake = move || {
+        let _ = wake.try_send(());
+    };
+    let mut follower = Follower::open(&target.layout, selection, start, wake)?;
     follower.format(Format {
         prefix: !logs.no_prefix,
         timestamps: logs.timestamps,

@@ -5,9 +5,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use copo_orchestrator::runtime::log_times::TimeIndex;
-
-use super::chain::{self, Identity, Link};
+use super::chain::{self, Identity, Link, Times};
 
 /// Bytes read at once.
 const BLOCK: usize = 64 * 1024;
@@ -141,6 +139,8 @@ impl Source {
         let links = chain::open(&self.folder, &self.internal_name)?;
         let newer = match links.iter().position(|link| link.identity == last) {
             Some(place) => place + 1,
+            // No file at all: somebody has cleared them away, and knows it.
+            None if links.is_empty() => return Ok(false),
             None => {
                 lost(&self.internal_name);
                 0

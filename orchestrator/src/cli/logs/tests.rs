@@ -1,0 +1,151 @@
+//! Logs are read here as the orchestrator writes and rotates them, by plain files.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use super::source::{Line, Source, Start};
+use super::*;
+
+struct Folder {
+    folder: tempfile::TempDir,
+}
+
+impl Folder {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().expect("a temporary folder") }
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn log(&self) -> PathBuf {
+        self.path().join("web-1.log")
+    }
+
+    fn write(&self, text: &str) {
+        let mut file = OpenOptions::new().create(true).append(true).open(self.log()).expect("opened");
+        file.write_all(text.as_bytes()).expect("written");
+    }
+
+    fn note(&self, offset: u64, time: u64) {
+        let path = self.path().join("web-1.times");
+        let mut file = OpenOptions::new().create(true).append(true).open(path).expect("opened");
+        file.write_all(&[offset.to_le_bytes(), time.to_le_bytes()].concat()).expect("written");
+    }
+
+    fn rotate(&self) {
+        let age = |age: u32| self.path().join(format!("web-1.log.{age}"));
+        for older in (1..9).rev().filter(|older| age(*older).exists()) {
+            fs::rename(age(older), age(older + 1)).expect("renamed");
+        }
+        fs::rename(self.log(), age(1)).expect("renamed");
+    }
+
+    fn open(&self, start: Start) -> Source {
+        Source::open(self.path(), "web-1", start).expect("opened")
+    }
+}
+
+fn lines(source: &mut Source) -> Vec<String> {
+    let mut lost = |_: &str| panic!("nothing is lost");
+    let next = std::iter::from_fn(|| source.next_line(&mut lost).expect("read"));
+    next.map(|line| String::from_utf8(line.bytes).expect("text").trim_end().to_owned()).collect()
+}
+
+#[test]
+fn the_chain_is_read_oldest_first() {
+    let folder = Folder::new();
+    folder.write("a\nb\n");
+    folder.rotate();
+    folder.write("c\n");
+    folder.rotate();
+    folder.write("d\ne");
+
+    let mut source = folder.open(Start::First);
+
+    assert_eq!(lines(&mut source), ["a", "b", "c", "d"]);
+    let unfinished = source.take_unfinished().map(|line| line.bytes);
+    assert_eq!(unfinished.as_deref(), Some(b"e".as_slice()));
+}
+
+#[test]
+fn the_last_lines_reach_over_files_and_blocks() {
+    let folder = Folder::new();
+    let long = "x".repeat(100_000);
+    folder.write(&format!("a\n{long}\n"));
+    folder.rotate();
+    folder.write("c\nd");
+
+    let last = |count| {
+        let mut source = folder.open(Start::LastLines(count));
+        let mut all = lines(&mut source);
+        all.extend(source.take_unfinished().map(|line| String::from_utf8(line.bytes).expect("text")));
+        all
+    };
+
+    assert_eq!(last(0), Vec::<String>::new());
+    assert_eq!(last(1), ["d"]);
+    assert_eq!(last(2), ["c", "d"]);
+    assert_eq!(last(3), [long.as_str(), "c", "d"]);
+    assert_eq!(last(4), ["a", &long, "c", "d"]);
+    assert_eq!(last(5), ["a", &long, "c", "d"]);
+}
+
+#[test]
+fn a_reader_follows_across_several_rotations() {
+    let folder = Folder::new();
+    folder.write("old\n");
+    let mut source = folder.open(Start::End);
+    assert_eq!(lines(&mut source), Vec::<String>::new());
+
+    folder.write("a\n");
+    folder.rotate();
+    folder.write("b\n");
+    folder.rotate();
+    assert_eq!(lines(&mut source), ["a", "b"]);
+
+    folder.write("c");
+    assert_eq!(lines(&mut source), Vec::<String>::new());
+    folder.write("d\n");
+    assert_eq!(lines(&mut source), ["cd"]);
+}
+
+#[test]
+fn what_was_rotated_away_unread_is_told() {
+    let folder = Folder::new();
+    folder.write("a\n");
+    let mut source = folder.open(Start::First);
+    lines(&mut source);
+    folder.rotate();
+    fs::remove_file(folder.path().join("web-1.log.1")).expect("removed");
+    folder.write("c\n");
+
+    let mut told = Vec::new();
+    let line = source.next_line(&mut |name: &str| told.push(name.to_owned())).expect("read");
+
+    assert_eq!(line, Some(Line { bytes: b"c\n".to_vec(), time: None }));
+    assert_eq!(told, ["web-1"]);
+}
+
+#[test]
+fn a_line_has_the_time_its_beginning_was_written() {
+    let folder = Folder::new();
+    folder.note(0, 10);
+    folder.write("a\nb");
+    let mut source = folder.open(Start::First);
+    let mut next = || source.next_line(&mut |_: &str| ()).expect("read").and_then(|line| line.time);
+    assert_eq!(next(), Some(10));
+    assert_eq!(next(), None);
+    folder.note(3, 20);
+    folder.write("c\nd\n");
+    assert_eq!([next(), next()], [Some(10), Some(20)]);
+}
+
+#[test]
+fn a_name_means_a_process_or_one_instance() {
+    assert!(means("web", "web-1") && means("web-1", "web-1"));
+    assert!(!means("web", "web-api-1") && !means("we", "web-1") && !means("web-2", "web-1"));
+    assert!(Selection::everything().has("web-1"));
+}
