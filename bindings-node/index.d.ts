@@ -28,7 +28,8 @@ export interface Record {
   /** Internal name of the sender, or "@name" for a person. */
   readonly sentBy: string
   readonly key: string
-  readonly data: Buffer
+  /** What the sender gave. */
+  readonly uddBuff: Buffer
 }
 
 /** What happened, typed; only in the orchestrator's own reports. */
@@ -50,7 +51,8 @@ export interface Report {
   /** Microseconds since the Unix epoch. */
   readonly reportTime: number
   readonly sentBy: string
-  readonly data: Buffer
+  /** What the sender gave; from the orchestrator a sentence for people. */
+  readonly reportBuff: Buffer
   readonly facts?: Facts
 }
 

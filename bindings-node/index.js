@@ -234,12 +234,13 @@ function itemOf (batch, at, data) {
   }
   item.seq = batch.seqs[at]
   item.sentBy = batch.names[batch.senders[at]]
-  item.data = data
   if (item.kind === 'record') {
     item.sentTime = batch.times[at]
     item.key = batch.names[batch.keys[at]]
+    item.uddBuff = data
   } else {
     item.reportTime = batch.times[at]
+    item.reportBuff = data
     const facts = batch.factsOf[at]
     if (facts > 0) item.facts = JSON.parse(batch.facts[facts - 1])
   }

@@ -36,8 +36,8 @@ pub struct Newest {
     pub sent_by: String,
     /// Its key.
     pub key: String,
-    /// Its data.
-    pub data: Buffer,
+    /// What the sender gave.
+    pub udd_buff: Buffer,
 }
 
 impl From<copo::UddRecord> for Newest {
@@ -48,7 +48,7 @@ impl From<copo::UddRecord> for Newest {
             sent_time: record.sent_time as f64,
             sent_by: record.sent_by,
             key: record.key,
-            data: Buffer::from(record.udd_buff.to_vec()),
+            udd_buff: Buffer::from(record.udd_buff.to_vec()),
         }
     }
 }

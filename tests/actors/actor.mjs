@@ -13,8 +13,8 @@ const next = () => {
 const from = (text) => (/^\d+$/.test(text) ? Number(text) : text)
 
 function sayItem (item) {
-  if (item.kind === 'record') say(`record ${item.sentBy} ${item.key} ${item.data}`)
-  else if (item.kind === 'report') say(`report ${item.sentBy} ${item.data}`)
+  if (item.kind === 'record') say(`record ${item.sentBy} ${item.key} ${item.uddBuff}`)
+  else if (item.kind === 'report') say(`report ${item.sentBy} ${item.reportBuff}`)
   else say(`gap ${item.first} ${item.last}`)
 }
 

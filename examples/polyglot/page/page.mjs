@@ -50,7 +50,7 @@ server.listen(Number(process.env.PORT ?? 8017), '127.0.0.1')
 // The iteration ends when the orchestrator asks this run to stop.
 for await (const record of client.uddSubscribe({ from: 'first' })) {
   if (record.kind !== 'record') continue
-  const value = { ...JSON.parse(record.data.toString()), seq: record.seq, sentBy: record.sentBy, sentTime: record.sentTime }
+  const value = { ...JSON.parse(record.uddBuff.toString()), seq: record.seq, sentBy: record.sentBy, sentTime: record.sentTime }
   newest.set(record.key, value)
   const text = event(record.key, value)
   for (const listener of listeners) listener.write(text)
