@@ -1,5 +1,6 @@
 //! The paths under COPO_HOME, in one place.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -143,19 +144,25 @@ impl Layout {
     }
 }
 
+/// The variable that holds the user's own folder.
+const OWN_FOLDER: &str = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
+
 /// Where everything lies: $COPO_HOME made absolute, or `.copo` in the user's own folder ($HOME; %USERPROFILE% on
 /// Windows).
 pub fn home() -> io::Result<PathBuf> {
-    if let Some(home) = std::env::var_os(copo_proto::env::HOME).filter(|home| !home.is_empty()) {
-        return std::path::absolute(&home)
-            .map_err(|why| told(&why, format!("cannot use COPO_HOME {:?}: {why}", Path::new(&home))));
+    home_of(std::env::var_os(copo_proto::env::HOME), std::env::var_os(OWN_FOLDER))
+}
+
+/// [`home`] of what the two variables hold.
+fn home_of(copo_home: Option<OsString>, own_folder: Option<OsString>) -> io::Result<PathBuf> {
+    if let Some(home) = copo_home.filter(|home| !home.is_empty()).map(PathBuf::from) {
+        return std::path::absolute(&home).map_err(|why| told(&why, format!("cannot use COPO_HOME {home:?}: {why}")));
     }
-    let variable = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
-    match std::env::var_os(variable).map(PathBuf::from) {
+    match own_folder.map(PathBuf::from) {
         Some(own) if own.is_absolute() => Ok(own.join(".copo")),
         Some(_) | None => Err(io::Error::new(
             io::ErrorKind::NotFound,
-            format!("cannot find a place for Copo's files: neither COPO_HOME nor {variable} says an absolute path"),
+            format!("cannot find a place for Copo's files: neither COPO_HOME nor {OWN_FOLDER} says an absolute path"),
         )),
     }
 }

@@ -39,3 +39,16 @@ fn a_folder_that_cannot_be_made_is_named() {
 
     assert!(error.to_string().starts_with(&format!("cannot make the folder {}: ", file.display())), "{error}");
 }
+
+#[test]
+fn home_is_copo_home_or_in_the_own_folder() {
+    let own = std::path::absolute("own").expect("absolute");
+    let of = |copo_home: Option<&str>, own: Option<&Path>| home_of(copo_home.map(Into::into), own.map(Into::into));
+
+    assert_eq!(of(Some("here"), Some(&own)).expect("a home"), std::path::absolute("here").expect("absolute"));
+    assert_eq!(of(None, Some(&own)).expect("a home"), own.join(".copo"));
+    assert_eq!(of(Some(""), Some(&own)).expect("a home"), own.join(".copo"));
+    let error = of(None, Some(Path::new("own"))).expect_err("a relative own folder is no place");
+    assert!(error.to_string().starts_with("cannot find a place for Copo's files: neither COPO_HOME nor "), "{error}");
+    assert!(of(None, None).is_err());
+}

@@ -101,7 +101,8 @@ fn check_names(names: &[At<String>], problems: &mut Problems) {
 /// Every process on its own, then their dependences on each other.
 fn processes(raw: Vec<(At<String>, RawProcess)>, folder: &Path, problems: &mut Problems) -> Vec<ProcessSpec> {
     let names: Vec<String> = raw.iter().map(|(name, _)| name.value.clone()).collect();
-    let surroundings = Surroundings { folder, names: &names, system_zone: zone::system() };
+    let places = names.iter().enumerate().map(|(place, name)| (name.as_str(), place)).collect();
+    let surroundings = Surroundings { folder, names: &places, system_zone: zone::system() };
     let mut dependences = Vec::with_capacity(raw.len());
     let mut specs = Vec::with_capacity(raw.len());
     for (name, raw) in raw {

@@ -13,6 +13,7 @@ use crate::plan::{Condition, Durability, Overlap, Readiness, RestartPolicy, Stdi
 /// How safe a record is before anyone sees it.
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "Durability")]
 pub(super) enum RawDurability {
     Memory,
     Crash,
@@ -32,6 +33,7 @@ impl From<RawDurability> for Durability {
 /// Who gives way when a reader is slow.
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "WhenFull")]
 pub(super) enum RawWhenFull {
     Trim,
     Wait,
@@ -49,6 +51,7 @@ impl From<RawWhenFull> for WhenFull {
 /// What may be asked of a dependence.
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "Condition")]
 pub(super) enum RawCondition {
     Started,
     Ready,
@@ -72,6 +75,7 @@ impl From<RawCondition> for Condition {
 /// Why a run starts; what it means depends on `trigger_definition` too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "TriggerType")]
 pub(super) enum RawTriggerType {
     OnStart,
     Manual,
@@ -82,6 +86,7 @@ pub(super) enum RawTriggerType {
 /// What happens when a trigger fires while a run is under way.
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "Overlap")]
 pub(super) enum RawOverlap {
     Skip,
     Queue,
@@ -103,6 +108,7 @@ impl From<RawOverlap> for Overlap {
 /// When a run counts as ready.
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "Readiness")]
 pub(super) enum RawReadiness {
     Started,
     Sdk,
@@ -120,6 +126,7 @@ impl From<RawReadiness> for Readiness {
 /// Whether a new run follows an end.
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "Restart")]
 pub(super) enum RawRestart {
     No,
     OnFailure,
@@ -139,6 +146,7 @@ impl From<RawRestart> for RestartPolicy {
 /// Where a child's stdin comes from.
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "Stdin")]
 pub(super) enum RawStdin {
     Null,
     Attach,

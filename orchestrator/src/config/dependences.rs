@@ -1,5 +1,7 @@
 //! `depends_on`: names → what they name.
 
+use std::collections::HashMap;
+
 use super::at::At;
 use super::error::{Problems, did_you_mean};
 use super::raw::RawDependence;
@@ -24,7 +26,7 @@ pub(super) struct Dependences {
 pub(super) fn resolve(
     own: &str,
     raw: Vec<At<RawDependence>>,
-    names: &[String],
+    names: &HashMap<&str, usize>,
     problems: &mut Problems,
 ) -> Dependences {
     let mut dependences = Dependences { has_no_source: true, ..Dependences::default() };
@@ -43,8 +45,8 @@ pub(super) fn resolve(
             problems.push(span, cannot("that is itself".to_owned()));
             continue;
         }
-        let Some(index) = names.iter().position(|known| *known == name) else {
-            let others = names.iter().map(String::as_str).filter(|known| *known != own);
+        let Some(&index) = names.get(name.as_str()) else {
+            let others = names.keys().copied().filter(|known| *known != own);
             let near = did_you_mean(&name, others);
             problems.push(span, cannot(format!("there is no such process{near}")));
             continue;

@@ -14,14 +14,17 @@ pub struct EnvFileError {
     pub why: String,
 }
 
+/// Name and value.
+type Variable = (String, String);
+
 /// The variables of a file, in its order; of one that is set twice both.
 pub fn parse(text: &str) -> Result<Vec<(String, String)>, EnvFileError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut variables = Vec::new();
     let mut rest = text;
     while !rest.is_empty() {
-        let line = 1 + text[..text.len() - rest.len()].matches('\n').count();
-        let (variable, after) = assignment(rest).map_err(|why| EnvFileError { line, why })?;
+        let line = || 1 + text[..text.len() - rest.len()].matches('\n').count();
+        let (variable, after) = assignment(rest).map_err(|why| EnvFileError { line: line(), why })?;
         variables.extend(variable);
         rest = after;
     }
@@ -29,7 +32,7 @@ pub fn parse(text: &str) -> Result<Vec<(String, String)>, EnvFileError> {
 }
 
 /// The assignment at the beginning of the text, unless its first line is empty or a comment; and what follows.
-fn assignment(text: &str) -> Result<(Option<(String, String)>, &str), String> {
+fn assignment(text: &str) -> Result<(Option<Variable>, &str), String> {
     let (line, after) = text.split_once('\n').unwrap_or((text, ""));
     let bare = line.trim();
     if bare.is_empty() || bare.starts_with('#') {

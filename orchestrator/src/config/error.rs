@@ -120,7 +120,7 @@ fn nearest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> 
     let lower = written.to_lowercase();
     let likeness = |candidate: &str| strsim::jaro_winkler(&lower, &candidate.to_lowercase());
     let rated = candidates.into_iter().map(|candidate| (likeness(candidate), candidate));
-    let (likeness, candidate) = rated.max_by(|a, b| a.0.total_cmp(&b.0))?;
+    let (likeness, candidate) = rated.max_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(a.1)))?;
     if likeness >= 0.85 { Some(candidate) } else { None }
 }
 

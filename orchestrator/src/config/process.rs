@@ -1,6 +1,6 @@
 //! What a `[process.…]` table means: [`RawProcess`] → [`ProcessSpec`]. Every default of a process is here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -29,8 +29,8 @@ const OWN_VARIABLES: [&str; 6] =
 pub(super) struct Surroundings<'a> {
     /// The folder of copo.toml.
     pub folder: &'a Path,
-    /// The names of all processes, in the order of the file.
-    pub names: &'a [String],
+    /// The names of all processes, and the place of each in the file's order.
+    pub names: &'a HashMap<&'a str, usize>,
     /// Holds where no timezone is given.
     pub system_zone: Tz,
 }

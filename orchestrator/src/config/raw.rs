@@ -31,6 +31,7 @@ pub(super) struct RawFile {
 /// What holds for the shared context.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a table")]
+#[schemars(rename = "Context")]
 pub(super) struct RawContext {
     /// Names of the fields of a record, for whoever reads it; the server never looks into records.
     pub headers: Option<Vec<String>>,
@@ -53,6 +54,7 @@ pub(super) struct RawContext {
 /// What is kept; each limit holds by itself.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a table")]
+#[schemars(rename = "Retain")]
 pub(super) struct RawRetain {
     /// Newest records kept.
     #[schemars(extend("default" = 1_000_000))]
@@ -74,6 +76,7 @@ pub(super) struct RawRetain {
 /// One process.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a table")]
+#[schemars(rename = "Process")]
 pub(super) struct RawProcess {
     /// The program: found on PATH if it has no slash, else relative to this file's folder.
     #[schemars(required)]
@@ -144,6 +147,7 @@ pub(super) struct RawProcess {
 /// Delays between restarts.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a table")]
+#[schemars(rename = "Backoff")]
 pub(super) struct RawBackoff {
     /// Delay before the second restart.
     #[schemars(extend("default" = "500ms"))]
@@ -162,6 +166,7 @@ pub(super) struct RawBackoff {
 /// Rotation of a log.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a table")]
+#[schemars(rename = "Log")]
 pub(super) struct RawLog {
     /// Size at which the file is rotated.
     #[schemars(extend("default" = "10MiB"))]
@@ -174,6 +179,7 @@ pub(super) struct RawLog {
 /// A dependence: a name, or a name and a condition.
 #[derive(Debug, JsonSchema)]
 #[schemars(untagged)]
+#[schemars(rename = "Dependence")]
 pub(super) enum RawDependence {
     /// The name of a process that must be ready.
     Name(String),
@@ -184,6 +190,7 @@ pub(super) enum RawDependence {
 /// The name of a process and what must hold of it.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a table")]
+#[schemars(rename = "Gate")]
 pub(super) struct RawGate {
     /// The process.
     #[schemars(required)]

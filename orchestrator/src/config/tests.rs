@@ -224,7 +224,7 @@ fn the_complete_example_is_complete() {
 
 type Properties = serde_json::Map<String, serde_json::Value>;
 
-/// The tables that the schema describes, by name ("RawProcess"), with their properties.
+/// The tables that the schema describes, by name ("Process"), with their properties.
 fn tables_of_the_schema() -> Vec<(String, Properties)> {
     let schema = schema();
     let properties = |schema: &serde_json::Value| schema["properties"].as_object().cloned();
@@ -238,11 +238,11 @@ fn tables_of_the_schema() -> Vec<(String, Properties)> {
 fn the_defaults_that_the_schema_tells_are_those_of_the_plan() {
     let mut text = "application = 'weather'\n".to_owned();
     for (header, table) in [
-        ("[context]", "RawContext"),
-        ("[context.retain]", "RawRetain"),
-        ("[process.a]\nexecutable_path = 'a'", "RawProcess"),
-        ("[process.a.backoff]", "RawBackoff"),
-        ("[process.a.log]", "RawLog"),
+        ("[context]", "Context"),
+        ("[context.retain]", "Retain"),
+        ("[process.a]\nexecutable_path = 'a'", "Process"),
+        ("[process.a.backoff]", "Backoff"),
+        ("[process.a.log]", "Log"),
     ] {
         let tables = tables_of_the_schema();
         let (_, properties) = tables.iter().find(|(name, _)| name == table).expect(table);
@@ -290,6 +290,15 @@ fn processes_stand_in_the_order_of_the_file() {
     let plan = plan_of(&format!("application = 'weather'\n{}", tables.concat())).expect("a plan");
 
     assert_eq!(plan.processes.iter().map(|process| process.name.as_str()).collect::<Vec<_>>(), names);
+}
+
+#[test]
+fn how_a_text_is_stored_does_not_matter() {
+    let plan = plan_of("application = 'weather'\n[process.a]\nexecutable_path = 'a'\n").expect("a plan");
+
+    let stored = "\u{feff}application = 'weather'\r\n[process.a]\r\nexecutable_path = 'a'\r\n";
+
+    assert_eq!(plan_of(stored), Ok(plan));
 }
 
 #[test]
@@ -346,6 +355,6 @@ fn the_schema_refuses_what_the_reader_refuses() {
     let schema = schema();
     assert_eq!(schema["additionalProperties"], false);
     assert_eq!(schema["required"], serde_json::json!(["application"]));
-    assert_eq!(schema["$defs"]["RawProcess"]["additionalProperties"], false);
-    assert_eq!(schema["$defs"]["RawProcess"]["required"], serde_json::json!(["executable_path"]));
+    assert_eq!(schema["$defs"]["Process"]["additionalProperties"], false);
+    assert_eq!(schema["$defs"]["Process"]["required"], serde_json::json!(["executable_path"]));
 }
