@@ -1,20 +1,39 @@
 use super::*;
 
 #[cfg(unix)]
-#[test]
-fn folders_are_for_their_user_alone() {
+fn mode(folder: &Path) -> u32 {
     use std::os::unix::fs::PermissionsExt;
+    fs::metadata(folder).expect("a folder").permissions().mode() & 0o777
+}
+
+#[cfg(unix)]
+#[test]
+fn new_folders_are_for_their_user_alone() {
     let folder = tempfile::tempdir().expect("a folder");
     let layout = Layout::new(&folder.path().join("home"), "weather");
-    fs::create_dir_all(layout.logs()).expect("made before, open to others");
 
     prepare(&layout).expect("prepared");
+
+    for made in [layout.home().to_owned(), layout.root(), layout.pids(), layout.logs(), layout.orchestrator()] {
+        assert_eq!(mode(&made), 0o700, "{}", made.display());
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn folders_that_were_open_to_others_are_closed() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().expect("a folder");
+    let layout = Layout::new(folder.path(), "weather");
+    prepare(&layout).expect("prepared");
+    let opened = [layout.root(), layout.logs()];
+    for open in &opened {
+        fs::set_permissions(open, fs::Permissions::from_mode(0o755)).expect("opened");
+    }
+
     prepare(&layout).expect("prepared again");
 
-    for made in [layout.root(), layout.pids(), layout.logs(), layout.orchestrator()] {
-        let mode = fs::metadata(&made).expect("a folder").permissions().mode();
-        assert_eq!(mode & 0o777, 0o700, "{}", made.display());
-    }
+    assert!(opened.iter().all(|closed| mode(closed) == 0o700));
 }
 
 #[cfg(unix)]
@@ -26,7 +45,7 @@ fn a_home_that_is_there_keeps_its_mode() {
 
     prepare(&Layout::new(folder.path(), "weather")).expect("prepared");
 
-    assert_eq!(fs::metadata(folder.path()).expect("a folder").permissions().mode() & 0o777, 0o755);
+    assert_eq!(mode(folder.path()), 0o755);
 }
 
 #[test]
