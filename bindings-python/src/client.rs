@@ -13,7 +13,7 @@ use crate::callback::calling;
 use crate::error::to_py;
 use crate::item::Record;
 use crate::subscription::Subscription;
-use crate::wait::{Answer, Deadline, in_slices};
+use crate::wait::{Answer, Deadline, for_call, in_slices};
 
 /// What the orchestrator's log calls this SDK.
 const SDK: &str = concat!("python/", env!("CARGO_PKG_VERSION"));
@@ -108,6 +108,15 @@ fn text<'a>(key: Option<&'a Bound<'_, PyString>>) -> PyResult<Cow<'a, str>> {
     key.map_or(Ok(Cow::Borrowed("")), |key| key.to_cow())
 }
 
+impl Drop for Client {
+    /// The last handle's end waits for acknowledgements, and the thread that takes them may want the interpreter.
+    fn drop(&mut self) {
+        if let Some(client) = self.connected.take() {
+            Python::attach(|py| py.detach(|| drop(client)));
+        }
+    }
+}
+
 #[pymethods]
 impl Client {
     /// Sends one record, pipelined: returns when it is on its way. flush() waits until all are stored, and the first
@@ -155,8 +164,9 @@ impl Client {
         let (client, data, key) = (self.connected(py)?, BytesLike::of(data)?, text(key)?);
         let deadline = Deadline::after(timeout)?;
         if expect_seq.is_some() {
-            let send = copo::Send { key: &key, data: &data, expect_seq, timeout: deadline.left() };
-            return py.detach(|| client.send_sync(&send)).map_err(to_py);
+            let (client, key, data) = (client.clone(), key.into_owned(), data.to_vec());
+            let timeout = deadline.left();
+            return for_call(py, move || client.send_sync(&copo::Send { key: &key, data: &data, expect_seq, timeout }));
         }
         let answer = self.with_room(py, deadline, |client| {
             let (give, answer) = Answer::expected();
@@ -175,17 +185,18 @@ impl Client {
     /// The newest record of a key, or of all; None when there is none.
     #[pyo3(signature = (key = None))]
     fn udd_get(&self, py: Python<'_>, key: Option<&Bound<'_, PyString>>) -> PyResult<Option<Record>> {
-        let client = self.connected(py)?;
-        let key = key.map(|key| key.to_cow()).transpose()?;
-        let record = py.detach(|| client.udd_get(key.as_deref())).map_err(to_py)?;
+        let client = self.connected(py)?.clone();
+        let key = key.map(|key| key.to_cow().map(Cow::into_owned)).transpose()?;
+        let record = for_call(py, move || client.udd_get(key.as_deref()))?;
         Ok(record.map(|record| Record::of(py, record)))
     }
 
-    /// Follows the log: iterate over what this returns. `from_` is "new", "first", a seq, or a datetime; a gap in what could
-    /// be given is an item of its own, a Gap, which is never left out.
+    /// Follows the log: iterate over what this returns. It begins at `from_`, which is "new", "first" or a seq, or with the
+    /// first item at or after `since`, a datetime or microseconds since the Unix epoch, such as a sent_time. A gap in what
+    /// could be given is an item of its own, a Gap, which is never left out.
     #[pyo3(
-        signature = (key_pattern = None, *, from_ = None, log_id = None, records = true, reports = false, to = None, follow = true),
-        text_signature = "($self, key_pattern='', *, from_='new', log_id=None, records=True, reports=False, to=None, follow=True)"
+        signature = (key_pattern = None, *, from_ = None, since = None, log_id = None, records = true, reports = false, to = None, follow = true),
+        text_signature = "($self, key_pattern='', *, from_='new', since=None, log_id=None, records=True, reports=False, to=None, follow=True)"
     )]
     #[allow(clippy::too_many_arguments)] // They are keywords where it is called.
     fn udd_subscribe(
@@ -193,6 +204,7 @@ impl Client {
         py: Python<'_>,
         key_pattern: Option<String>,
         from_: Option<&Bound<'_, PyAny>>,
+        since: Option<&Bound<'_, PyAny>>,
         log_id: Option<Vec<u8>>,
         records: bool,
         reports: bool,
@@ -203,30 +215,30 @@ impl Client {
             return Err(PyValueError::new_err("cannot subscribe: neither records nor reports are asked for"));
         }
         let mut options = SubscribeOptions::default().records(records).reports(reports);
-        options = options.from(from_.map_or(Ok(From::New), start)?).log_id(log_id.unwrap_or_default());
+        options = options.from(start(from_, since)?).log_id(log_id.unwrap_or_default());
         options = options.key_pattern(key_pattern.unwrap_or_default());
         options = if let Some(to) = to { options.to(to) } else { options };
         options = if follow { options } else { options.no_follow() };
-        let client = self.connected(py)?;
-        py.detach(|| client.udd_subscribe(&options)).map(Subscription::new).map_err(to_py)
+        let client = self.connected(py)?.clone();
+        for_call(py, move || client.udd_subscribe(&options)).map(Subscription::new)
     }
 
     /// The headers: the names of the fields of a record.
     fn udd_headers(&self, py: Python<'_>) -> PyResult<Vec<String>> {
-        let client = self.connected(py)?;
-        py.detach(|| client.udd_headers()).map_err(to_py)
+        let client = self.connected(py)?.clone();
+        for_call(py, move || client.udd_headers())
     }
 
     /// Replaces the headers.
     fn udd_set_headers(&self, py: Python<'_>, headers: Vec<String>) -> PyResult<()> {
-        let client = self.connected(py)?;
-        py.detach(|| client.udd_set_headers(&headers)).map_err(to_py)
+        let client = self.connected(py)?.clone();
+        for_call(py, move || client.udd_set_headers(&headers))
     }
 
     /// Sends a report, pipelined like a record and in order with them.
     fn meta_report(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<()> {
         let data = BytesLike::of(data)?;
-        self.with_room(py, Deadline::after(None)?, |client| client.try_meta_report(&data))
+        self.with_room(py, Deadline::NEVER, |client| client.try_meta_report(&data))
     }
 
     /// As meta_report(), but raises WouldBlockError, having sent nothing, where that would wait.
@@ -236,8 +248,8 @@ impl Client {
 
     /// Tells that this run is ready (`ready = "sdk"` in copo.toml waits for it).
     fn ready(&self, py: Python<'_>) -> PyResult<()> {
-        let client = self.connected(py)?;
-        py.detach(|| client.ready()).map_err(to_py)
+        let client = self.connected(py)?.clone();
+        for_call(py, move || client.ready())
     }
 
     /// Was this run asked to stop? From the first call on the run is told by this event, and gets the signal only after
@@ -337,24 +349,42 @@ impl Client {
     }
 }
 
-/// Where to begin: "new", "first", a seq, or a datetime.
-fn start(from: &Bound<'_, PyAny>) -> PyResult<From> {
-    if let Ok(word) = from.cast::<PyString>() {
-        return match &*word.to_cow()? {
-            "new" => Ok(From::New),
-            "first" => Ok(From::First),
-            other => {
-                Err(PyValueError::new_err(format!("cannot begin from {other:?}: \"new\" and \"first\" are known")))
-            }
-        };
+/// Where to begin.
+fn start(from: Option<&Bound<'_, PyAny>>, since: Option<&Bound<'_, PyAny>>) -> PyResult<From> {
+    match (from, since) {
+        (None, None) => Ok(From::New),
+        (Some(from), None) => place(from),
+        (None, Some(since)) => time(since),
+        (Some(_), Some(_)) => Err(PyValueError::new_err("cannot begin from two places: either from_ or since")),
     }
+}
+
+/// "new", "first" or a seq.
+fn place(from: &Bound<'_, PyAny>) -> PyResult<From> {
     if let Ok(seq) = from.extract::<u64>() {
         return Ok(From::Seq(seq));
     }
-    let seconds = from.call_method0("timestamp").and_then(|seconds| seconds.extract::<f64>());
+    let Ok(word) = from.cast::<PyString>() else {
+        return Err(PyTypeError::new_err(
+            "cannot begin from that: \"new\", \"first\" or a seq (int, from 0) is needed",
+        ));
+    };
+    match &*word.to_cow()? {
+        "new" => Ok(From::New),
+        "first" => Ok(From::First),
+        other => Err(PyValueError::new_err(format!("cannot begin from {other:?}: \"new\" and \"first\" are known"))),
+    }
+}
+
+/// A datetime, or microseconds since the Unix epoch.
+fn time(since: &Bound<'_, PyAny>) -> PyResult<From> {
+    if let Ok(time) = since.extract::<u64>() {
+        return Ok(From::Time(time));
+    }
+    let seconds = since.call_method0("timestamp").and_then(|seconds| seconds.extract::<f64>());
     let seconds = seconds.map_err(|_| {
         PyTypeError::new_err(
-            "cannot begin from that: \"new\", \"first\", a seq (int, not negative) or a datetime is needed",
+            "cannot begin then: a datetime or microseconds since the Unix epoch (int, from 0) are needed",
         )
     })?;
     // A float of seconds is exact to a quarter of a microsecond in this century; before 1970 is the beginning.

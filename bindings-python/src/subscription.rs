@@ -66,7 +66,7 @@ impl Subscription {
     }
 
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        let next = self.wait_next(py, Deadline::after(None)?);
+        let next = self.wait_next(py, Deadline::NEVER);
         self.or_end(py, next)?.map(|item| to_object(py, item)).transpose()
     }
 
@@ -80,7 +80,7 @@ impl Subscription {
     /// Waits for an item and gives it with what else has come by then, at most `limit`; [] at the end. For copo.aio.
     fn _next_batch<'py>(&self, py: Python<'py>, limit: usize) -> PyResult<Bound<'py, PyList>> {
         let batch = PyList::empty(py);
-        let next = self.wait_next(py, Deadline::after(None)?);
+        let next = self.wait_next(py, Deadline::NEVER);
         let mut item = self.or_end(py, next)?;
         while let Some(next) = item {
             batch.append(to_object(py, next)?)?;

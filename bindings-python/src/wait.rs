@@ -2,10 +2,11 @@
 
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use copo::{Error, ErrorCode, Result};
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
 use crate::error::to_py;
@@ -18,6 +19,9 @@ const SLICE: Duration = Duration::from_millis(100);
 pub(crate) struct Deadline(Option<Instant>);
 
 impl Deadline {
+    /// However long it takes.
+    pub(crate) const NEVER: Self = Self(None);
+
     /// From a timeout in seconds; `None`: never.
     pub(crate) fn after(seconds: Option<f64>) -> PyResult<Self> {
         let Some(seconds) = seconds else { return Ok(Self(None)) };
@@ -52,6 +56,29 @@ pub(crate) fn in_slices<T: Send>(
 
 fn is_endless(error: &Error, deadline: Deadline) -> bool {
     error.code() == ErrorCode::TimedOut && deadline.0.is_none()
+}
+
+/// Makes a call that waits and cannot be given a slice of time.
+pub(crate) fn for_call<T: Send + 'static>(
+    py: Python<'_>,
+    call: impl FnOnce() -> Result<T> + Send + 'static,
+) -> PyResult<T> {
+    if !hears_signals(py)? {
+        return py.detach(call).map_err(to_py);
+    }
+    // Ctrl-C must be heard on this thread, so another one waits; after an interrupt it is left to itself.
+    let (give, answer) = Answer::expected();
+    thread::Builder::new()
+        .name("copo-call".into())
+        .spawn(move || give(call()))
+        .map_err(|why| PyRuntimeError::new_err(format!("cannot start a thread to wait on: {why}")))?;
+    answer.wait(py, Deadline::NEVER)
+}
+
+/// Only Python's main thread runs signal handlers.
+fn hears_signals(py: Python<'_>) -> PyResult<bool> {
+    let threading = py.import("threading")?;
+    Ok(threading.call_method0("current_thread")?.is(&threading.call_method0("main_thread")?))
 }
 
 /// What the SDK calls back with an answer, on a thread of its own.

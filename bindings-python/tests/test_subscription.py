@@ -7,6 +7,7 @@ import datetime
 import threading
 import time
 import unittest
+from typing import Any, List
 
 import copo
 from harness import DEADLINE, WithApplication, buffs, in_background
@@ -17,12 +18,14 @@ class Following(WithApplication):
         key = self.key()
         seqs = [self.client.udd_send_sync(str(number), key) for number in range(3)]
         second = self.client.udd_subscribe(key, from_=seqs[1], follow=False)
-        first = self.client.udd_get(key)
-        assert first is not None
-        taken = datetime.datetime.fromtimestamp(first.sent_time / 1e6, datetime.timezone.utc)
+        newest = self.client.udd_get(key)
+        assert newest is not None
+        taken = datetime.datetime.fromtimestamp(newest.sent_time / 1e6, datetime.timezone.utc)
 
         self.assertEqual(buffs(second), [b"1", b"2"])
-        self.assertEqual(buffs(self.client.udd_subscribe(key, from_=taken, follow=False))[-1:], [b"2"])
+        for since in (taken, newest.sent_time):
+            self.assertEqual(buffs(self.client.udd_subscribe(key, since=since, follow=False))[-1:], [b"2"])
+        self.assertEqual(buffs(self.client.udd_subscribe(key, since=newest.sent_time + 1, follow=False)), [])
         self.assertEqual(buffs(self.client.udd_subscribe(key, from_="first", to=seqs[1])), [b"0", b"1"])
         self.assertEqual(buffs(self.client.udd_subscribe(key, from_="new", follow=False)), [])
 
@@ -47,9 +50,14 @@ class Following(WithApplication):
     def test_bad_starts_are_refused(self) -> None:
         with self.assertRaises(ValueError):
             self.client.udd_subscribe(from_="last")
-        for start in (-1, 1.5, object()):
+        with self.assertRaises(ValueError):
+            self.client.udd_subscribe(from_="first", since=1)
+        starts: List[Any] = [-1, 1.5, object()]
+        for start in starts:
             with self.assertRaises(TypeError):
-                self.client.udd_subscribe(from_=start)  # type: ignore[arg-type]
+                self.client.udd_subscribe(from_=start)
+            with self.assertRaises(TypeError):
+                self.client.udd_subscribe(since=start)
         with self.assertRaises(ValueError):
             self.client.udd_subscribe(records=False)
 

@@ -118,7 +118,8 @@ class Client:
         self,
         key_pattern: str = "",
         *,
-        from_: Union[str, int, datetime.datetime] = "new",
+        from_: Union[str, int, None] = None,
+        since: Union[int, datetime.datetime, None] = None,
         log_id: Optional[bytes] = None,
         records: bool = True,
         reports: bool = False,
@@ -129,7 +130,14 @@ class Client:
 
         def subscribe() -> copo.Subscription:
             return self.sync.udd_subscribe(
-                key_pattern, from_=from_, log_id=log_id, records=records, reports=reports, to=to, follow=follow
+                key_pattern,
+                from_=from_,
+                since=since,
+                log_id=log_id,
+                records=records,
+                reports=reports,
+                to=to,
+                follow=follow,
             )
 
         return Subscription(subscribe)
