@@ -94,6 +94,7 @@ pub const GROUPS: &[(&str, &[&str])] = &[
 #[derive(Debug, Args)]
 pub struct Up {
     /// Only these processes and what they depend on [default: all].
+    #[arg(value_name = "NAME")]
     pub names: Vec<String>,
     /// Return as soon as the orchestrator answers; the application runs on in the background.
     #[arg(short, long)]
@@ -132,8 +133,14 @@ pub struct Wait {
     /// Processes, internal names or @groups.
     #[arg(required_unless_present = "record", conflicts_with = "record", value_name = "NAME")]
     pub names: Vec<String>,
-    /// What to wait for.
-    #[arg(long = "for", value_enum, value_name = "CONDITION", default_value = "ready", conflicts_with = "record")]
+    /// What to wait for: every instance is ready (started, where it declares no readiness), or has finished.
+    #[arg(
+        long = "for",
+        value_enum,
+        value_name = "ready|finished",
+        default_value = "ready",
+        hide_possible_values = true
+    )]
     pub condition: Condition,
     /// Wait until there is a record with this key.
     #[arg(long, value_name = "KEY")]

@@ -18,7 +18,9 @@ pub fn command() -> Command {
             list.push_str(&format!("  {literal}{name:width$}{literal:#}  {}\n", about.unwrap_or_default()));
         }
     }
-    let template = format!("{{about}}\n\n{{usage-heading}} {{usage}}\n{list}\n{header}Options{header:#}\n{{options}}");
+    let template = format!(
+        "{{about}}\n\n{{usage-heading}} {{usage}}\n{list}\n{header}Options{header:#}\n{{options}}{{after-help}}"
+    );
     command
         .override_usage("copo [OPTIONS] <COMMAND>")
         .help_template(template)

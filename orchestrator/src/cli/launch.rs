@@ -3,21 +3,21 @@
 //! `copo up` runs this same binary as `copo orchestrate`, with one pipe: a line on it says "ready", or what went wrong.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use copo_orchestrator::config;
 use copo_orchestrator::layout::{self, Layout};
 use copo_orchestrator::plan::Plan;
-use copo_orchestrator::runtime::{self, RunOptions};
+use copo_orchestrator::runtime::{self, RunOptions, notify};
 use copo_proto::env;
 
 use super::args::Orchestrate;
 use super::failure::{FAILED, Failure, Outcome, USAGE};
 use super::find;
 
-/// What the daemon says when its server answers.
+/// What the daemon says ([`notify::starter`]) when its server answers.
 const READY: &str = "ready";
 /// What stands in front of the reason why it never will.
 const ERROR: &str = "error ";
@@ -30,9 +30,7 @@ pub fn launch(plan: &Plan, layout: &Layout, names: &[String]) -> Result<Child, F
     let mut command = Command::new(std::env::current_exe().map_err(cannot)?);
     command.arg("orchestrate").arg("--config").arg(&plan.config_path).arg("--").args(names);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("COPO_")) {
-        command.env_remove(name);
-    }
+    // Absolute, whatever it was here: the daemon leaves this folder.
     command.env(env::HOME, layout.home());
     detach(&mut command);
     let mut child = command.spawn().map_err(cannot)?;
@@ -68,24 +66,23 @@ fn wait_until_ready(child: &mut Child) -> io::Result<Result<(), Option<String>>>
     if line == READY {
         return Ok(Ok(()));
     }
-    // A reason of several lines stands on one.
-    Ok(Err(line.strip_prefix(ERROR).map(|reason| reason.replace('\u{1f}', "\n"))))
+    Ok(Err(line.strip_prefix(ERROR).map(str::to_owned)))
 }
 
 /// `copo orchestrate`: becomes the daemon and runs until everything is stopped.
 pub fn orchestrate(orchestrate: &Orchestrate) -> Outcome {
     leave_the_terminal().map_err(|error| Failure::io("leave the terminal", &error))?;
-    let started = start(orchestrate);
-    if let Err(Failure { message: Some(message), .. }) = &started {
-        answer(&format!("{ERROR}{}", message.replace('\n', "\u{1f}")));
+    let notify = notify::starter();
+    match start(orchestrate) {
+        Ok((plan, layout)) => {
+            let options = RunOptions { names: orchestrate.names.clone(), notify };
+            runtime::run(plan, layout, options).map_err(|error| Failure::new(FAILED, error.to_string()))
+        }
+        Err(failure) => {
+            notify(Err(failure.message.clone().unwrap_or_default()));
+            Err(failure)
+        }
     }
-    let (plan, layout) = started?;
-    let notify = Box::new(|ready: Result<(), String>| match ready {
-        Ok(()) => answer(READY),
-        Err(reason) => answer(&format!("{ERROR}{}", reason.replace('\n', "\u{1f}"))),
-    });
-    let options = RunOptions { names: orchestrate.names.clone(), notify };
-    runtime::run(plan, layout, options).map_err(|error| Failure::new(FAILED, error.to_string()))
 }
 
 fn start(orchestrate: &Orchestrate) -> Result<(Plan, Layout), Failure> {
@@ -93,26 +90,6 @@ fn start(orchestrate: &Orchestrate) -> Result<(Plan, Layout), Failure> {
     let plan = config::load(&orchestrate.config, &home).map_err(|error| Failure::new(USAGE, error.to_string()))?;
     let layout = Layout::new(&home, &plan.application);
     Ok((plan, layout))
-}
-
-/// Says the one line and lets go of the pipe: who started the daemon may end, the daemon stays.
-fn answer(line: &str) {
-    // A starter that has gone is told nothing; the daemon runs on for those who connect.
-    let mut stdout = io::stdout().lock();
-    let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
-    let _ = close_stdout();
-}
-
-#[cfg(unix)]
-fn close_stdout() -> io::Result<()> {
-    let nowhere = OpenOptions::new().write(true).open("/dev/null")?;
-    Ok(rustix::stdio::dup2_stdout(nowhere)?)
-}
-
-/// The starter closes its end; nothing else is ever written to this one.
-#[cfg(windows)]
-fn close_stdout() -> io::Result<()> {
-    Ok(())
 }
 
 #[cfg(unix)]

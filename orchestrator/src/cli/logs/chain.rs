@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use copo_orchestrator::runtime::log::rotated;
 use copo_orchestrator::runtime::log_times::{ENTRY, TimeIndex};
 
 use super::super::failure::Failure;
@@ -144,13 +145,4 @@ fn identity(file: &File) -> io::Result<Identity> {
     }
     let index = u64::from(info.nFileIndexHigh) << 32 | u64::from(info.nFileIndexLow);
     Ok((u64::from(info.dwVolumeSerialNumber), index))
-}
-
-/// The place of the file that was rotated `age` rotations ago.
-fn rotated(path: &Path, age: u32) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    if age > 0 {
-        name.push(format!(".{age}"));
-    }
-    name.into()
 }
