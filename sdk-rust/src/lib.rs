@@ -14,11 +14,17 @@
 //! ```
 
 mod client;
+mod connection;
 mod error;
+mod fork;
+mod handle;
+mod io;
+mod link;
 mod options;
+mod session;
 mod subscription;
 
-pub use client::{Client, OnAcked, OnStop, OnWindow};
+pub use client::{Client, OnAcked, OnResponse, OnStop, OnWindow};
 pub use copo_proto::v1::{self, ErrorCode, Gap, MetaReport, UddRecord};
 pub use error::{Error, Result};
 pub use options::{ConnectOptions, From, Send, SubscribeOptions};

@@ -1,0 +1,453 @@
+//! The link: one session, the line it runs over, and whoever waits for either. Everything shared is under one lock;
+//! what happens between wire and session is in [`crate::io`].
+//!
+//! Who reads: at any time at most one thread *drives* the line (waits for it, reads, writes leftovers, reconnects). A
+//! caller that waits for something drives itself, so that an answer costs one wakeup; otherwise the I/O thread does.
+
+use std::collections::{BTreeMap, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use copo_proto::frame::Decoder;
+use copo_proto::v1::{ErrorCode, Request, request, response};
+
+use crate::client::{OnAcked, OnResponse, OnStop, OnWindow};
+use crate::connection::{Line, Waker};
+use crate::error::{Error, Result};
+use crate::fork;
+use crate::io;
+use crate::options::ConnectOptions;
+use crate::session::{Body, Bounds, Session};
+
+/// How long a call may wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// Not at all: WOULD_BLOCK.
+    None,
+    /// Until then (TIMED_OUT), or as long as it takes.
+    Until(Option<Instant>),
+}
+
+impl Patience {
+    pub(crate) fn of(timeout: Option<Duration>) -> Self {
+        Self::Until(timeout.map(|timeout| Instant::now() + timeout))
+    }
+}
+
+/// Who is told what became of a send.
+pub(crate) enum Waiter {
+    /// A caller, which looks into [`State::seqs`].
+    Caller,
+    /// A callback.
+    Callback(OnAcked),
+}
+
+/// Who is told the answer to a request.
+pub(crate) enum Asker {
+    /// A caller, which waits.
+    Caller,
+    /// A caller, for which this has come.
+    Answered(Result<response::Kind>),
+    /// A callback.
+    Callback(OnResponse),
+    /// Nobody cares.
+    Nobody,
+}
+
+/// What the orchestrator said about us.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct About {
+    pub(crate) internal_name: String,
+    pub(crate) run: String,
+    pub(crate) max_record: usize,
+}
+
+/// A callback that is due, with its result.
+pub(crate) type Due = Box<dyn FnOnce() + Send>;
+
+/// What stands under the lock.
+pub(crate) struct State {
+    pub(crate) session: Session,
+    pub(crate) client_id: [u8; 16],
+    pub(crate) about: About,
+    pub(crate) line: Option<Arc<Line>>,
+    pub(crate) decoder: Decoder,
+    /// The last write found no room: the driver waits for it.
+    pub(crate) is_write_blocked: bool,
+    /// When to try the next connection, and how long to wait after that.
+    pub(crate) retry_at: Instant,
+    pub(crate) backoff: Duration,
+    /// No further connection will be tried, and why.
+    pub(crate) dead: Option<Error>,
+    pub(crate) stopped: bool,
+    pub(crate) watching: bool,
+
+    /// A thread drives the line.
+    pub(crate) driving: bool,
+    /// Callers that wait for their turn to drive, or for what the driver brings.
+    pub(crate) waiting: u32,
+    /// Counts the times a caller began to drive.
+    pub(crate) turns: u64,
+    pub(crate) io: io::Thread,
+
+    pub(crate) waiters: BTreeMap<u64, Waiter>,
+    pub(crate) seqs: HashMap<u64, Result<u64>>,
+    next_id: u64,
+    pub(crate) askers: HashMap<u64, Asker>,
+    pub(crate) on_window: Vec<OnWindow>,
+    pub(crate) on_flushed: Vec<(u64, OnWindow)>,
+    pub(crate) on_stop: Vec<OnStop>,
+    pub(crate) due: Vec<Due>,
+}
+
+/// See the module.
+pub(crate) struct Link {
+    pub(crate) options: ConnectOptions,
+    /// The fork generation this link belongs to.
+    pub(crate) generation: u64,
+    state: Mutex<State>,
+    /// Something a caller may wait for has changed, or the driver's place is free.
+    changed: Condvar,
+    pub(crate) io_wake: Condvar,
+    pub(crate) waker: Waker,
+    pub(crate) stop_flag: AtomicBool,
+    watch_flag: AtomicBool,
+    /// The line's descriptor while there is one, else -1: readable without the lock.
+    pub(crate) descriptor: AtomicI32,
+}
+
+pub(crate) type Guard<'a> = MutexGuard<'a, State>;
+
+impl Link {
+    /// Connects; fails when there is no orchestrator to connect to just now.
+    pub(crate) fn connect(options: ConnectOptions) -> Result<Arc<Self>> {
+        fork::watch();
+        let bounds = Bounds { sends: options.window, bytes: options.window_bytes };
+        let client_id = io::fresh_id()?;
+        let connection = crate::connection::open(&options, &client_id, options.timeout)?;
+        let waker = Waker::new().map_err(|why| {
+            Error::new(ErrorCode::Internal, format!("cannot make a socket pair to wake a thread: {why}"))
+        })?;
+        let state = State {
+            session: Session::new(bounds),
+            client_id,
+            about: About::default(),
+            line: None,
+            decoder: Decoder::new(0),
+            is_write_blocked: false,
+            retry_at: Instant::now(),
+            backoff: io::FIRST_BACKOFF,
+            dead: None,
+            stopped: false,
+            watching: false,
+            driving: false,
+            waiting: 0,
+            turns: 0,
+            io: io::Thread::default(),
+            waiters: BTreeMap::new(),
+            seqs: HashMap::new(),
+            next_id: 0,
+            askers: HashMap::new(),
+            on_window: Vec::new(),
+            on_flushed: Vec::new(),
+            on_stop: Vec::new(),
+            due: Vec::new(),
+        };
+        let link = Arc::new(Self {
+            options,
+            generation: fork::generation(),
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            io_wake: Condvar::new(),
+            waker,
+            stop_flag: AtomicBool::new(false),
+            watch_flag: AtomicBool::new(false),
+            descriptor: AtomicI32::new(-1),
+        });
+        link.install(&mut link.lock(), connection);
+        Ok(link)
+    }
+
+    /// A panic under the lock would be ours and leaves no half-done state that a later call could trip over.
+    pub(crate) fn lock(&self) -> Guard<'_> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    // ---- sends ----
+
+    /// Numbers and sends; returns the number. The waiter is called, if at all, only after this returned Ok.
+    pub(crate) fn send(self: &Arc<Self>, body: &Body<'_>, patience: Patience, waiter: Option<Waiter>) -> Result<u64> {
+        let mut state = self.lock();
+        state.session.check(body)?;
+        match state.room(body) {
+            Some(room) => room?,
+            None => state = self.wait_for_room(state, body, patience)?,
+        }
+        let number = state.session.push(body);
+        let is_waited_for = matches!(waiter, Some(Waiter::Caller));
+        if let Some(waiter) = waiter {
+            state.waiters.insert(number, waiter);
+        }
+        if state.session.should_write() {
+            self.write_if_idle(&mut state);
+        }
+        if !is_waited_for {
+            self.leave_to_io(&mut state);
+        }
+        self.release(state);
+        Ok(number)
+    }
+
+    fn wait_for_room<'a>(
+        self: &'a Arc<Self>,
+        mut state: Guard<'a>,
+        body: &Body<'_>,
+        patience: Patience,
+    ) -> Result<Guard<'a>> {
+        // Whatever fills the window must be on its way, or no room would ever come.
+        self.write_if_idle(&mut state);
+        match patience {
+            Patience::None => {
+                self.leave_to_io(&mut state);
+                self.release(state);
+                Err(Error::new(ErrorCode::WouldBlock, "cannot send now: the window of unacknowledged sends is full"))
+            }
+            Patience::Until(deadline) => {
+                let (state, room) = self.wait_for(state, deadline, true, |state| state.room(body));
+                match room {
+                    Ok(()) => Ok(state),
+                    Err(error) => {
+                        self.release(state);
+                        Err(error)
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends and waits for the Seq.
+    pub(crate) fn send_sync(self: &Arc<Self>, body: &Body<'_>, timeout: Option<Duration>) -> Result<u64> {
+        let patience = Patience::of(timeout);
+        let number = self.send(body, patience, Some(Waiter::Caller))?;
+        let Patience::Until(deadline) = patience else { unreachable!("made by `of`") };
+        let (mut state, seq) = self.wait_for(self.lock(), deadline, true, |state| match state.seqs.remove(&number) {
+            Some(seq) => Some(seq),
+            // Held back for now: the caller is told, and the record goes when there is room.
+            None => state.session.refused().map(|error| Err(error.clone())),
+        });
+        state.waiters.remove(&number);
+        self.release(state);
+        seq
+    }
+
+    /// Waits until everything sent so far is acknowledged.
+    pub(crate) fn flush(self: &Arc<Self>, deadline: Option<Instant>, until_stop: bool) -> Result<()> {
+        let state = self.lock();
+        let last = state.session.last();
+        let (state, flushed) = self.wait_for(state, deadline, until_stop, |state| state.flushed(last));
+        self.release(state);
+        flushed
+    }
+
+    // ---- requests ----
+
+    /// Asks and waits for the answer.
+    pub(crate) fn call(self: &Arc<Self>, kind: request::Kind, deadline: Option<Instant>) -> Result<response::Kind> {
+        let mut state = self.lock();
+        if !state.driving {
+            // An orchestrator that has gone is better noticed now than after the request went nowhere.
+            self.receive(&mut state);
+        }
+        let id = self.ask(&mut state, kind, Asker::Caller)?;
+        let (mut state, answer) = self.wait_for(state, deadline, true, |state| match state.askers.remove(&id) {
+            Some(Asker::Answered(answer)) => Some(answer),
+            Some(other) => {
+                state.askers.insert(id, other);
+                None
+            }
+            None => Some(Err(closed())),
+        });
+        state.askers.remove(&id);
+        self.release(state);
+        answer
+    }
+
+    /// Asks; the answer goes to `asker`.
+    pub(crate) fn ask(&self, state: &mut State, kind: request::Kind, asker: Asker) -> Result<u64> {
+        if let Some(dead) = &state.dead {
+            return Err(dead.clone());
+        }
+        state.next_id += 1;
+        let id = state.next_id;
+        state.askers.insert(id, asker);
+        state.session.push_request(id, &Request { id, kind: Some(kind) });
+        self.write_if_idle(state);
+        Ok(id)
+    }
+
+    /// Asks; `f` is called with the answer.
+    pub(crate) fn on_response(self: &Arc<Self>, kind: request::Kind, f: OnResponse) {
+        let mut state = self.lock();
+        match state.dead.clone() {
+            Some(error) => state.due.push(Box::new(move || f(Err(error)))),
+            None => {
+                let _ = self.ask(&mut state, kind, Asker::Callback(f));
+                self.leave_to_io(&mut state);
+            }
+        }
+        self.release(state);
+    }
+
+    // ---- stop ----
+
+    /// Asks, once, to be told when the run is to stop.
+    pub(crate) fn watch_stop(self: &Arc<Self>) -> Result<()> {
+        let is_person = self.options.token.as_deref().unwrap_or_default().is_empty();
+        if is_person || self.watch_flag.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let mut state = self.lock();
+        if !std::mem::replace(&mut state.watching, true) {
+            let kind = request::Kind::WatchStop(copo_proto::v1::WatchStop {});
+            self.ask(&mut state, kind, Asker::Nobody)?;
+            self.watch_flag.store(true, Ordering::Release);
+            self.leave_to_io(&mut state);
+        }
+        self.release(state);
+        Ok(())
+    }
+
+    // ---- waiting ----
+
+    /// Waits until `ready` says so, driving the line meanwhile if nobody else does. `until_stop`: a stop request that
+    /// comes while waiting ends it. Callbacks are run on the way.
+    pub(crate) fn wait_for<'a, T>(
+        self: &'a Arc<Self>,
+        mut state: Guard<'a>,
+        deadline: Option<Instant>,
+        until_stop: bool,
+        mut ready: impl FnMut(&mut State) -> Option<Result<T>>,
+    ) -> (Guard<'a>, Result<T>) {
+        let was_stopped = state.stopped;
+        self.write_if_idle(&mut state);
+        loop {
+            if let Some(done) = ready(&mut state) {
+                return (state, done);
+            }
+            if until_stop && state.stopped && !was_stopped {
+                return (state, Err(stopping()));
+            }
+            if let Some(dead) = state.dead.clone() {
+                return (state, Err(dead));
+            }
+            if deadline.is_some_and(|at| at <= Instant::now()) {
+                self.leave_to_io(&mut state);
+                return (state, Err(Error::new(ErrorCode::TimedOut, "cannot wait any longer: the time given is over")));
+            }
+            state = if state.driving { self.wait_for_driver(state, deadline) } else { self.drive(state, deadline) };
+        }
+    }
+
+    /// One turn at driving.
+    fn drive<'a>(self: &'a Arc<Self>, mut state: Guard<'a>, deadline: Option<Instant>) -> Guard<'a> {
+        state.driving = true;
+        state.turns += 1;
+        state = self.step(state, deadline);
+        state.driving = false;
+        if state.waiting > 0 {
+            self.changed.notify_all();
+        }
+        if state.io.sleeps_for_long {
+            self.io_wake.notify_one();
+        }
+        self.run_due(state)
+    }
+
+    fn wait_for_driver<'a>(&self, mut state: Guard<'a>, deadline: Option<Instant>) -> Guard<'a> {
+        state.waiting += 1;
+        if state.io.is_driving {
+            // It makes way: to be woken by it for every answer would cost one wakeup more than reading oneself.
+            self.waker.wake();
+        }
+        state = match deadline.map(|at| at.saturating_duration_since(Instant::now())) {
+            Some(left) => self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
+            None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+        };
+        state.waiting -= 1;
+        state
+    }
+
+    pub(crate) fn notify_waiting(&self, state: &State) {
+        if state.waiting > 0 {
+            self.changed.notify_all();
+        }
+    }
+
+    /// Lets go of the lock and runs what is due.
+    pub(crate) fn release(&self, state: Guard<'_>) {
+        if state.due.is_empty() { drop(state) } else { drop(self.run_due(state)) }
+    }
+
+    /// Runs the callbacks that are due, without the lock: they may call anything of this client.
+    pub(crate) fn run_due<'a>(&'a self, mut state: Guard<'a>) -> Guard<'a> {
+        while !state.due.is_empty() {
+            let due = std::mem::take(&mut state.due);
+            drop(state);
+            for call in due {
+                // The panic of a callback is its author's; it has been printed and must not end our thread.
+                let _ = catch_unwind(AssertUnwindSafe(call));
+            }
+            state = self.lock();
+        }
+        state
+    }
+
+    /// Was it shut?
+    pub(crate) fn is_shut(&self) -> bool {
+        self.lock().io.must_end
+    }
+
+    /// Ends this link: nothing goes any more, whoever waits gets CLOSED.
+    pub(crate) fn shut(&self) {
+        let mut state = self.lock();
+        if !std::mem::replace(&mut state.io.must_end, true) {
+            let error = closed();
+            let event = state.session.end(error);
+            self.apply(&mut state, event);
+            self.waker.wake();
+            self.io_wake.notify_all();
+            self.changed.notify_all();
+        }
+        self.release(state);
+    }
+}
+
+impl State {
+    /// Room for `body`, or why there will be none; `None`: not yet.
+    fn room(&mut self, body: &Body<'_>) -> Option<Result<()>> {
+        match self.session.take_error() {
+            Err(error) => Some(Err(error)),
+            Ok(()) if self.session.has_room(body) => Some(Ok(())),
+            Ok(()) => self.session.refused().map(|error| Err(error.clone())),
+        }
+    }
+
+    /// Are all sends up to `last` acknowledged? `None`: not yet.
+    pub(crate) fn flushed(&mut self, last: u64) -> Option<Result<()>> {
+        match self.session.take_error() {
+            Err(error) => Some(Err(error)),
+            Ok(()) if self.session.acked() >= last => Some(Ok(())),
+            Ok(()) => self.session.refused().map(|error| Err(error.clone())),
+        }
+    }
+}
+
+pub(crate) fn closed() -> Error {
+    Error::new(ErrorCode::Closed, "cannot go on: the client is closed")
+}
+
+pub(crate) fn stopping() -> Error {
+    Error::new(ErrorCode::Stopping, "cannot wait any longer: this run was asked to stop")
+}
