@@ -21,7 +21,8 @@ impl Descriptors {
         Self { found }
     }
 
-    /// Gives a new child the limit that was found.
+    /// Gives a new child the limit that was found, a moment after its program has started: posix_spawn cannot do it
+    /// before, and lowering our own meanwhile could fail the output thread.
     #[cfg(target_os = "linux")]
     pub(super) fn restore(self, pid: u32) {
         use rustix::process::{Resource, prlimit};

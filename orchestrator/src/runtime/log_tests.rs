@@ -10,7 +10,7 @@ fn open(folder: &Path, size: u64, files: u32) -> Log {
 /// All files of a log, oldest first.
 fn files(folder: &Path) -> Vec<Vec<u8>> {
     let path = folder.join("web-1.log");
-    let there = (0..10_000).map(|age| rotated(&path, age)).take_while(|path| path.exists());
+    let there = (0..200).map(|age| rotated(&path, age)).take_while(|path| path.exists());
     let mut files: Vec<_> = there.map(|path| fs::read(path).expect("readable")).collect();
     files.reverse();
     files
@@ -34,7 +34,7 @@ proptest! {
             }
             let (chunk, later) = rest.split_at((*cut).min(rest.len()));
             // Opened anew now and then, as by the next orchestrator.
-            let mut log = open(folder.path(), size, 10_000);
+            let mut log = open(folder.path(), size, 200);
             log.write(chunk, 1_000_000 + at as u64 * 10_000).expect("written");
             rest = later;
         }

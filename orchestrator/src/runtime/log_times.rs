@@ -62,6 +62,7 @@ impl TimeIndex {
 #[derive(Debug)]
 pub(super) struct TimeWriter {
     file: File,
+    len: u64,
     last: Option<u64>,
 }
 
@@ -72,8 +73,9 @@ impl TimeWriter {
         // What points behind the end of the log belongs to a log that someone emptied.
         let sound = known.entries.partition_point(|(offset, _)| *offset < log_len);
         let file = OpenOptions::new().create(true).append(true).open(path)?;
-        file.set_len((sound * ENTRY) as u64)?;
-        Ok(Self { file, last: None })
+        let len = (sound * ENTRY) as u64;
+        file.set_len(len)?;
+        Ok(Self { file, len, last: None })
     }
 
     /// Notes that the bytes from `offset` on were read at `time`.
@@ -84,7 +86,9 @@ impl TimeWriter {
         let mut entry = [0; ENTRY];
         entry[..8].copy_from_slice(&offset.to_le_bytes());
         entry[8..].copy_from_slice(&time.to_le_bytes());
-        self.file.write_all(&entry)?;
+        // Half an entry, from a full disk, would shift all that follow.
+        self.file.write_all(&entry).inspect_err(|_| drop(self.file.set_len(self.len)))?;
+        self.len += ENTRY as u64;
         self.last = Some(time);
         Ok(())
     }

@@ -49,6 +49,10 @@ pub(super) fn start(plan: Plan, layout: Layout) -> Result<Started, RunError> {
     own_log::start(layout.orchestrator_log())
         .map_err(|error| fail(format!("cannot open {}: {error}", layout.orchestrator_log().display())))?;
     tracing::info!("{application}: version {}, pid {}", env!("CARGO_PKG_VERSION"), std::process::id());
+    // A daemon must not hold on to whatever folder it was started in; ours is in use anyway.
+    if let Err(error) = std::env::set_current_dir(layout.root()) {
+        tracing::warn!("cannot change to {}: {error}", layout.root().display());
+    }
     let descriptors = Descriptors::raise();
     Orphans::take_in();
     remove_files(&layout);

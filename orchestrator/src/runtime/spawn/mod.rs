@@ -128,6 +128,7 @@ fn explain(launch: &Launch, program: &Path, error: &io::Error) -> SpawnError {
         io::ErrorKind::PermissionDenied if program.is_dir() => "it is a folder",
         io::ErrorKind::PermissionDenied if program.is_file() && !is_program(program) => "it is not executable",
         io::ErrorKind::PermissionDenied => "permission denied",
+        io::ErrorKind::InvalidInput => "an argument or a variable holds a NUL byte",
         io::ErrorKind::ArgumentListTooLong => "its arguments and environment are too long",
         _ if is_no_program(error) => "it is no program this system can run",
         _ => return SpawnError::passing(program, error),
