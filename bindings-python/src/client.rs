@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use copo::{ConnectOptions, Error, ErrorCode, From, SubscribeOptions};
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use copo::{ConnectOptions, Error, ErrorCode, SubscribeOptions};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 
@@ -12,6 +12,7 @@ use crate::bytes_like::BytesLike;
 use crate::callback::calling;
 use crate::error::to_py;
 use crate::item::Record;
+use crate::start::start;
 use crate::subscription::Subscription;
 use crate::wait::{Answer, Deadline, for_call, in_slices};
 
@@ -347,46 +348,4 @@ impl Client {
         let (data, key) = (&*data, &*key);
         py.detach(|| client.udd_send_acked(key, data, Box::new(calling(callback)))).map_err(to_py)
     }
-}
-
-/// Where to begin.
-fn start(from: Option<&Bound<'_, PyAny>>, since: Option<&Bound<'_, PyAny>>) -> PyResult<From> {
-    match (from, since) {
-        (None, None) => Ok(From::New),
-        (Some(from), None) => place(from),
-        (None, Some(since)) => time(since),
-        (Some(_), Some(_)) => Err(PyValueError::new_err("cannot begin from two places: either from_ or since")),
-    }
-}
-
-/// "new", "first" or a seq.
-fn place(from: &Bound<'_, PyAny>) -> PyResult<From> {
-    if let Ok(seq) = from.extract::<u64>() {
-        return Ok(From::Seq(seq));
-    }
-    let Ok(word) = from.cast::<PyString>() else {
-        return Err(PyTypeError::new_err(
-            "cannot begin from that: \"new\", \"first\" or a seq (int, from 0) is needed",
-        ));
-    };
-    match &*word.to_cow()? {
-        "new" => Ok(From::New),
-        "first" => Ok(From::First),
-        other => Err(PyValueError::new_err(format!("cannot begin from {other:?}: \"new\" and \"first\" are known"))),
-    }
-}
-
-/// A datetime, or microseconds since the Unix epoch.
-fn time(since: &Bound<'_, PyAny>) -> PyResult<From> {
-    if let Ok(time) = since.extract::<u64>() {
-        return Ok(From::Time(time));
-    }
-    let seconds = since.call_method0("timestamp").and_then(|seconds| seconds.extract::<f64>());
-    let seconds = seconds.map_err(|_| {
-        PyTypeError::new_err(
-            "cannot begin then: a datetime or microseconds since the Unix epoch (int, from 0) are needed",
-        )
-    })?;
-    // A float of seconds is exact to a quarter of a microsecond in this century; before 1970 is the beginning.
-    Ok(From::Time((seconds * 1e6).round().max(0.0) as u64))
 }

@@ -9,6 +9,7 @@ mod callback;
 mod client;
 mod error;
 mod item;
+mod start;
 mod subscription;
 mod wait;
 
