@@ -2,7 +2,6 @@
 //! Ctrl-C detaches.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::path::Path;
 use std::process;
 use std::thread;
 use std::time::Duration;
@@ -137,7 +136,7 @@ fn copy_chunks(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
 type Stream = std::os::unix::net::UnixStream;
 
 #[cfg(unix)]
-fn connect(path: &Path) -> io::Result<Stream> {
+fn connect(path: &std::path::Path) -> io::Result<Stream> {
     Stream::connect(path)
 }
 

@@ -35,7 +35,48 @@ fn names() -> impl Iterator<Item = &'static str> {
 mod tests {
     use std::collections::BTreeSet;
 
+    use clap::FromArgMatches;
+
     use super::*;
+
+    fn parse(line: &str) -> Cli {
+        let matches = command().try_get_matches_from(line.split(' ')).expect(line);
+        Cli::from_arg_matches(&matches).expect(line)
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn f_is_the_file_before_and_behind_a_command_and_follow_where_there_is_one_to_follow() {
+        for line in
+            ["copo -f x ps", "copo ps -f x", "copo -f x logs -f", "copo logs -f --file x", "copo reports --file=x -f"]
+        {
+            assert_eq!(parse(line).place.file.as_deref(), Some(std::path::Path::new("x")), "{line}");
+        }
+        let super::super::args::Command::Logs(logs) = parse("copo logs -f").command else { panic!("it is logs") };
+        assert!(logs.follow);
+        assert_eq!(parse("copo udd tail -a shop").place.application.as_deref(), Some("shop"));
+    }
+
+    #[test]
+    fn what_does_not_fit_together_is_a_usage_error() {
+        for line in [
+            "copo",
+            "copo up -d --exit-on a",
+            "copo up --wait-timeout 1",
+            "copo wait",
+            "copo wait a --record k",
+            "copo udd send --lines x",
+            "copo logs --json -t",
+            "copo up --wait --wait-timeout x",
+        ] {
+            let error = command().try_get_matches_from(line.split(' ')).expect_err(line);
+            assert_eq!(error.exit_code(), i32::from(super::super::failure::USAGE), "{line}");
+        }
+    }
 
     #[test]
     fn the_help_names_every_command_once() {

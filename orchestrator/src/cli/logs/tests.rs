@@ -149,3 +149,27 @@ fn a_name_means_a_process_or_one_instance() {
     assert!(!means("web", "web-api-1") && !means("we", "web-1") && !means("web-2", "web-1"));
     assert!(Selection::everything().has("web-1"));
 }
+
+#[test]
+fn a_waking_comes_when_a_log_grows_and_when_one_is_new() {
+    let folder = Folder::new();
+    folder.write("old\n");
+    let (wake, woken) = mpsc::channel();
+    let watch = watch::Watch::new(folder.path(), move || drop(wake.send(()))).expect("watched");
+    let changed = || {
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        loop {
+            let changes = watch.take();
+            if changes.everything || !changes.instances.is_empty() {
+                return changes.instances;
+            }
+            woken.recv_timeout(deadline.saturating_duration_since(std::time::Instant::now())).expect("a waking");
+        }
+    };
+
+    folder.write("new\n");
+    assert!(changed().contains("web-1"));
+
+    fs::write(folder.path().join("db-1.log"), "first\n").expect("written");
+    while !changed().contains("db-1") {}
+}
