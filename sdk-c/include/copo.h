@@ -19,13 +19,15 @@
  * - Threads. A CopoClient may be used by any number of threads at once; one thread frees it, when no other uses it
  *   any more. A CopoSubscription is used by one thread at a time; only `copo_subscription_stop` may be called at any
  *   time by any thread, until it is freed.
- * - Fork. After fork() the child may go on using its CopoClient: it becomes a client of its own at its first use. A
- *   CopoSubscription belongs to the process that made it; the child may only free it.
+ * - Fork. After fork() the child may go on using both: its CopoClient becomes a client of its own at its first use, its
+ *   CopoSubscription connects anew from its place. What the parent had sent stays the parent's.
+ * - Exit. Leaving the process without `copo_flush`, `copo_client_close` or `copo_client_free` may lose what was sent last.
  * - Signals. No handler is installed and no signal mask changed; SIGPIPE is not raised by what happens here. No
  *   function may be called from a signal handler. A signal does not cut a wait short: use a timeout.
  * - Times are microseconds since the Unix epoch; timeouts are int64_t milliseconds, negative meaning for ever.
  * - Numbers once given are never given another meaning; structs with `reserved` must be zeroed before use.
- * - Stop. When this run was asked to stop, calls that wait return COPO_ERROR_CODE_STOPPING.
+ * - Stop. When this run is asked to stop, calls that wait at that moment return COPO_ERROR_CODE_STOPPING, and so does
+ *   `copo_udd_next` from then on. Sends and `copo_flush` go on working, so that the last records can be sent.
  *
  * Made by cbindgen from the sources of sdk-c: COPO_BLESS=1 cargo test -p copo-c --test header
  */
@@ -355,8 +357,8 @@ const char *copo_last_error_message(void);
 // The name of an error's number, such as "TIMED_OUT"; NULL for a number that is none. It is valid for ever.
 const char *copo_error_name(int32_t code);
 
-// Frees a client; NULL is left alone. What was sent and is not acknowledged yet may be lost: `copo_client_close` or
-// `copo_flush` before it tells.
+// Frees a client; NULL is left alone. Waits until all that was sent is acknowledged, at most 5 s (1 s while there is no
+// connection); `copo_client_close` before it tells whether all was.
 void copo_client_free(CopoClient *client);
 
 // Ends and frees a subscription; NULL is left alone.
@@ -373,8 +375,8 @@ int32_t copo_connect_with(const CopoConnectOptions *options, CopoClient **out);
 // sent since the last such call.
 int32_t copo_flush(CopoClient *client, int64_t timeout_ms);
 
-// Flushes and ends the connection; the client is still to be freed, and every other call with it gives
-// COPO_ERROR_CODE_CLOSED.
+// Flushes, for at most 5 s, and ends the connection: gives the first error of what was sent, COPO_ERROR_CODE_TIMED_OUT
+// when not all was acknowledged in time. The client is closed in any case and still to be freed.
 int32_t copo_client_close(CopoClient *client);
 
 // Frees what a `CopoStrings **out` gave; NULL is left alone.

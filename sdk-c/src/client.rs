@@ -107,8 +107,8 @@ pub unsafe extern "C" fn copo_flush(client: *mut CopoClient, timeout_ms: i64) ->
     })
 }
 
-/// Flushes and ends the connection; the client is still to be freed, and every other call with it gives
-/// COPO_ERROR_CODE_CLOSED.
+/// Flushes, for at most 5 s, and ends the connection: gives the first error of what was sent, COPO_ERROR_CODE_TIMED_OUT
+/// when not all was acknowledged in time. The client is closed in any case and still to be freed.
 ///
 /// # Safety
 /// The conventions of this file.

@@ -37,8 +37,8 @@ impl CopoSubscription {
     }
 }
 
-/// Frees a client; NULL is left alone. What was sent and is not acknowledged yet may be lost: `copo_client_close` or
-/// `copo_flush` before it tells.
+/// Frees a client; NULL is left alone. Waits until all that was sent is acknowledged, at most 5 s (1 s while there is no
+/// connection); `copo_client_close` before it tells whether all was.
 ///
 /// # Safety
 /// `client` is NULL or came from this library, was not freed yet, and no other thread uses it.

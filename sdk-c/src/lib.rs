@@ -18,13 +18,15 @@
 //! - Threads. A CopoClient may be used by any number of threads at once; one thread frees it, when no other uses it
 //!   any more. A CopoSubscription is used by one thread at a time; only `copo_subscription_stop` may be called at any
 //!   time by any thread, until it is freed.
-//! - Fork. After fork() the child may go on using its CopoClient: it becomes a client of its own at its first use. A
-//!   CopoSubscription belongs to the process that made it; the child may only free it.
+//! - Fork. After fork() the child may go on using both: its CopoClient becomes a client of its own at its first use, its
+//!   CopoSubscription connects anew from its place. What the parent had sent stays the parent's.
+//! - Exit. Leaving the process without `copo_flush`, `copo_client_close` or `copo_client_free` may lose what was sent last.
 //! - Signals. No handler is installed and no signal mask changed; SIGPIPE is not raised by what happens here. No
 //!   function may be called from a signal handler. A signal does not cut a wait short: use a timeout.
 //! - Times are microseconds since the Unix epoch; timeouts are int64_t milliseconds, negative meaning for ever.
 //! - Numbers once given are never given another meaning; structs with `reserved` must be zeroed before use.
-//! - Stop. When this run was asked to stop, calls that wait return COPO_ERROR_CODE_STOPPING.
+//! - Stop. When this run is asked to stop, calls that wait at that moment return COPO_ERROR_CODE_STOPPING, and so does
+//!   `copo_udd_next` from then on. Sends and `copo_flush` go on working, so that the last records can be sent.
 
 // What stands here is the conventions' one home: tests/header.rs copies the page above into the head of copo.h.
 
