@@ -1,13 +1,54 @@
-//! The Context: what all processes share. One log of records and reports under one Seq.
+//! The Context: what all processes share. One log of records and reports under one Seq, and the little beside it.
+//!
+//! ```text
+//! publish ─▶ clients (taken?) ─▶ append (Seq, time, frame) ─▶ stream ▶ segment ▶ chunk (= file)
+//!                                        keys ◀┘                 ▲
+//! subscriber ─▶ read ─▶ cursor ──────── ranges of ───────────────┘
+//! ```
+//! Decisions are pure: no clock (times come in) and no file; only [`store`] touches the disk. A frame is composed once,
+//! into the segment, and what a subscriber gets are ranges of segments. `appended` is the last Seq given, `visible` the
+//! last one that is as durable as configured: nobody is shown or told of more than that.
 
+use std::io;
 use std::path::Path;
 
 use bytes::Bytes;
-use copo_proto::v1;
+use copo_proto::{Message, key, v1};
 
-use crate::plan::ContextSpec;
+use crate::layout::ORCHESTRATOR;
+use crate::plan::{ContextSpec, Durability};
 
+mod block;
+mod clients;
+mod cursor;
+mod frame;
+mod headers;
 pub mod json;
+mod keys;
+mod publish;
+mod recover;
+mod segment;
+mod sentence;
+mod store;
+mod stream;
+mod upkeep;
+
+use block::{Content, HEAD, Head};
+use clients::Clients;
+pub use cursor::Cursor;
+use cursor::{From, View, Wanted};
+use keys::Keys;
+use recover::Tail;
+use segment::Step;
+use store::{Disk, Meta, MetaFile};
+use stream::{Limits, Stream, Tag};
+
+/// Reports in reports.json (C7).
+const REPORTS_IN_JSON: u64 = 1_000;
+/// The stream of kept things is cleaned only when more than this is waste, in bytes.
+const CLEAN_ABOVE: usize = stream::SMALLEST;
+/// Reports have no limit in bytes; their segments grow as if this were retained.
+const REPORTS_BYTES: u64 = 64 * 1024 * 1024;
 
 /// 16 random bytes per client handle (C4).
 pub type ClientId = [u8; 16];
@@ -29,7 +70,8 @@ pub struct Send<'a> {
 pub enum Body<'a> {
     /// A record.
     Udd {
-        /// `""` or a key. Checked again here: an ill-formed one fails that send alone with INVALID_KEY.
+        /// `""` or a key. Checked again here, as is the size: an SDK never numbers an ill-formed send, so one that comes
+        /// ends the connection.
         key: &'a str,
         /// Its data.
         data: &'a [u8],
@@ -94,7 +136,7 @@ pub struct OpenError {
     /// Its folder.
     pub path: std::path::PathBuf,
     /// Why.
-    pub why: std::io::Error,
+    pub why: io::Error,
 }
 
 /// Why something could not be stored.
@@ -105,7 +147,16 @@ pub enum StoreError {
     NoSpace,
     /// The disk failed; nothing was stored.
     #[error("cannot store it: {0}")]
-    Disk(std::io::Error),
+    Disk(io::Error),
+}
+
+impl std::convert::From<io::Error> for StoreError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => Self::NoSpace,
+            _ => Self::Disk(error),
+        }
+    }
 }
 
 /// A part of the stored log that is lost; to be reported as `damaged`.
@@ -126,18 +177,6 @@ pub struct Floor {
     bytes: u64,
 }
 
-/// A subscriber's place in the log.
-#[derive(Debug)]
-pub struct Cursor {}
-
-impl Cursor {
-    /// What this subscriber has still to read begins here; `None` when it reads no records.
-    #[must_use]
-    pub fn floor(&self) -> Option<Floor> {
-        None
-    }
-}
-
 /// Frames ready for the wire.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Batch {
@@ -155,97 +194,316 @@ pub type SubscribeError = v1::Error;
 
 /// The shared context of one application.
 #[derive(Debug)]
-pub struct Context {}
+pub struct Context {
+    durability: Durability,
+    max_record: usize,
+    disk: Disk,
+    meta: Meta,
+    meta_file: MetaFile,
+    records: Stream,
+    reports: Stream,
+    kept: Stream,
+    keys: Keys,
+    clients: Clients,
+    /// The last Seq given.
+    appended: u64,
+    /// The last Seq that is as durable as configured.
+    visible: u64,
+    /// Something was appended and is not visible yet.
+    unshown: bool,
+    /// The stream of kept things is being cleaned.
+    cleaning: bool,
+    last_time: u64,
+    changed_at: u64,
+    changed_by: String,
+    floor: Option<Floor>,
+    findings: Vec<Finding>,
+}
 
-#[allow(unused_variables, clippy::unimplemented)]
 impl Context {
     /// Opens the context kept in `dir` and recovers it; with durability `memory` a fresh one, and nothing on disk.
     /// `boot_id` names this boot of the machine; `now` is microseconds since the Unix epoch, here and everywhere.
     pub fn open(dir: &Path, spec: &ContextSpec, boot_id: &str, now: u64) -> Result<Self, OpenError> {
-        unimplemented!()
+        let opened = match spec.durability {
+            Durability::Memory => Self::fresh(spec, Disk::memory(), MetaFile::memory()),
+            Durability::Crash | Durability::Power => Self::recovered(dir, spec, boot_id, now),
+        };
+        opened.map_err(|why| OpenError { path: dir.to_owned(), why })
     }
+
+    fn fresh(spec: &ContextSpec, disk: Disk, meta_file: MetaFile) -> io::Result<Self> {
+        let retain = &spec.retain;
+        let age = u64::try_from(retain.age.as_micros()).unwrap_or(u64::MAX);
+        let records = Limits { records: retain.records, bytes: retain.bytes, age };
+        let reports = Limits { records: retain.reports, ..Limits::NONE };
+        Ok(Self {
+            durability: spec.durability,
+            max_record: spec.max_record,
+            disk,
+            meta: Meta { log_id: new_log_id()?, ..Meta::default() },
+            meta_file,
+            records: Stream::new(Tag::Records, records, retain.bytes),
+            reports: Stream::new(Tag::Reports, reports, REPORTS_BYTES),
+            kept: Stream::new(Tag::Kept, Limits::NONE, retain.bytes),
+            keys: Keys::new(retain.keys),
+            clients: Clients::default(),
+            appended: 0,
+            visible: 0,
+            unshown: false,
+            cleaning: false,
+            last_time: 0,
+            changed_at: 0,
+            changed_by: String::new(),
+            floor: None,
+            findings: Vec::new(),
+        })
+    }
+
+    fn recovered(dir: &Path, spec: &ContextSpec, boot_id: &str, now: u64) -> io::Result<Self> {
+        let mut context = Self::fresh(spec, Disk::folder(dir)?, MetaFile::folder(dir))?;
+        let fresh_id = context.meta.log_id;
+        let (mut is_proven, mut is_new) = (true, false);
+        match context.meta_file.read() {
+            Ok(Some(meta)) => context.meta = meta,
+            Ok(None) => is_new = true,
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                context.findings.push(Finding {
+                    first: 1,
+                    last: 0,
+                    reason: "the context's meta file is damaged".into(),
+                });
+                is_proven = false;
+            }
+            Err(error) => return Err(error),
+        }
+        let same_boot = context.meta.boot_id == boot_id;
+        context.appended = context.meta.head.max(context.meta.purged);
+        // Kept things first: what is found later is newer.
+        for tag in [Tag::Kept, Tag::Records, Tag::Reports] {
+            is_proven &= match context.recover_stream(tag)? {
+                Tail::Proven => true,
+                // With `power` what was acknowledged is on the disk: what a cut of the power tore never was.
+                Tail::Torn => spec.durability == Durability::Power && !same_boot,
+                Tail::Lost => false,
+            };
+        }
+        // After another boot, the kernel may have lost what it had not yet written.
+        is_proven &= same_boot || context.meta.clean || spec.durability == Durability::Power;
+        if is_new && context.appended > 0 {
+            let reason = "the context's meta file is missing".to_owned();
+            context.findings.push(Finding { first: 1, last: 0, reason });
+        }
+        if !is_proven || is_new {
+            context.meta.log_id = fresh_id;
+        }
+        context.begin(boot_id, now)?;
+        Ok(context)
+    }
+
+    /// Everything is read: from here on it is in use.
+    fn begin(&mut self, boot_id: &str, now: u64) -> io::Result<()> {
+        self.visible = self.appended;
+        self.clients.recovered(now);
+        (self.changed_at, self.changed_by) = (self.meta.changed_at, self.meta.changed_by.clone());
+        let newest = self.record_frame(self.records.last_seq()).and_then(|frame| frame::record(&frame));
+        if let Some(record) = newest.filter(|record| record.sent_time >= self.changed_at) {
+            (self.changed_at, self.changed_by) = (record.sent_time, record.sent_by);
+        }
+        self.last_time = self.last_time.max(self.changed_at);
+        self.meta.boot_id = boot_id.to_owned();
+        self.meta.clean = false;
+        self.meta_file.write(&self.meta, self.is_synced())
+    }
+
     /// Damage found since the last call; each is told once in the life of a log.
     pub fn findings(&mut self) -> Vec<Finding> {
-        unimplemented!()
+        std::mem::take(&mut self.findings)
     }
+
     /// Names this log; another one when the tail could not be proven.
     #[must_use]
     pub fn log_id(&self) -> [u8; 16] {
-        unimplemented!()
+        self.meta.log_id
     }
+
     /// Seq of the newest visible record or report; 0 when there is none.
     #[must_use]
     pub fn head(&self) -> u64 {
-        unimplemented!()
+        self.visible
     }
+
     /// Largest `udd_buff` and `report_buff` taken, in bytes.
     #[must_use]
     pub fn max_record(&self) -> usize {
-        unimplemented!()
+        self.max_record
     }
-    /// A client comes (back). `binding` names whoever it belongs to: its token, or something for "no token".
+
+    /// A client comes (back). `binding` names whoever it belongs to: its token, or something for "no token"; of it
+    /// only a digest is kept.
     pub fn join(&mut self, client: &ClientId, binding: &str, now: u64) -> Result<Known, JoinError> {
-        unimplemented!()
+        self.clients.join(client, &digest(binding), now)
     }
+
     /// A client's connection ended: its 24 hours begin.
     pub fn leave(&mut self, client: &ClientId, now: u64) {
-        unimplemented!()
+        self.clients.leave(client, now);
     }
-    /// Takes one batch of one client that has joined; numbers in it rise.
-    pub fn publish(&mut self, now: u64, client: &ClientId, sent_by: &str, sends: &[Send<'_>]) -> Published {
-        unimplemented!()
-    }
+
     /// Appends a report of the orchestrator's own; its sentence is made from the facts. Returns its Seq.
     pub fn report(&mut self, now: u64, facts: v1::Facts) -> Result<u64, StoreError> {
-        unimplemented!()
+        let (sentence, facts) = (sentence::of(&facts), facts.encode_to_vec());
+        let (second, third) = (sentence.as_bytes(), facts.as_slice());
+        let parts = frame::Parts { kind: frame::Kind::Report, sent_by: ORCHESTRATOR.as_bytes(), second, third };
+        let head = Head {
+            length: HEAD + parts.len(),
+            client: [0; 16],
+            first_number: 0,
+            first_seq: 0,
+            time: now,
+            count: 1,
+            content: Content::Reports,
+            keyed: false,
+        };
+        let (seq, _) = self.append(head, std::iter::once(parts))?;
+        self.commit()?;
+        Ok(seq)
     }
-    /// The newest record of a key, or of all.
+
+    /// The newest record of a key, or of all. Of a key that is not `""` it stays readable beyond retention, up to
+    /// `retain.keys`.
     #[must_use]
     pub fn newest(&mut self, now: u64, key: Option<&str>) -> Option<v1::UddRecord> {
-        unimplemented!()
+        let first = self.settle_keys(now);
+        let within = |seq: u64| (seq >= first && seq > 0).then_some(seq);
+        let found = match key {
+            Some("") => within(self.keys.newest("")).and_then(|seq| self.record_frame(seq)),
+            Some(key) => self.frame_of_key(key),
+            None => match within(self.records.last_seq()) {
+                Some(seq) => self.record_frame(seq),
+                None => self.keys.newest_beyond().and_then(|key| self.frame_of_key(&key)),
+            },
+        };
+        found.and_then(|found| frame::record(&found))
     }
-    /// The headers, and when and by whom the user-defined data last changed.
-    #[must_use]
-    pub fn headers(&self) -> v1::Headers {
-        unimplemented!()
-    }
-    /// Replaces the headers; false when they were the same already.
-    pub fn set_headers(&mut self, now: u64, by: &str, headers: Vec<String>) -> Result<bool, StoreError> {
-        unimplemented!()
-    }
-    /// Brings in the headers of copo.toml: they win when they changed since they last won (C6). True when that changed
-    /// the headers.
-    pub fn apply_file_headers(&mut self, now: u64, file: Option<&[String]>) -> Result<bool, StoreError> {
-        unimplemented!()
-    }
-    /// Forgets all records, those kept by key included; reports stay.
-    pub fn purge(&mut self, now: u64, by: &str) -> Result<(), StoreError> {
-        unimplemented!()
-    }
-    /// Begins a subscription.
+
+    /// Begins a subscription. A `from` that is not set means the next that comes.
     pub fn subscribe(&mut self, now: u64, request: &v1::Subscribe) -> Result<(Cursor, v1::Subscribed), SubscribeError> {
-        unimplemented!()
+        use v1::subscribe::From as Asked;
+        let pattern = key::Pattern::parse(&request.key_pattern).map_err(|why| v1::Error {
+            code: v1::ErrorCode::InvalidKey.into(),
+            message: format!("cannot subscribe to {:?}: {why}", request.key_pattern),
+        })?;
+        let from = match request.from {
+            Some(Asked::First(_)) => From::First,
+            Some(Asked::Seq(seq)) => From::Seq(seq),
+            Some(Asked::Time(time)) => From::Time(time),
+            Some(Asked::New(_)) | None => From::New,
+        };
+        let is_other = !request.log_id.is_empty() && request.log_id[..] != self.meta.log_id;
+        let no_follow = request.no_follow.then_some(self.visible);
+        let wanted = Wanted {
+            from,
+            records: request.records || !request.reports,
+            reports: request.reports,
+            pattern: Some(pattern),
+            to: request.to.into_iter().chain(no_follow).min(),
+            replaced: is_other && matches!(from, From::Seq(_)),
+        };
+        let cursor = Cursor::new(&self.view(now), wanted);
+        Ok((cursor, v1::Subscribed { log_id: self.meta.log_id.to_vec().into(), head: self.visible }))
     }
-    /// The next frames for a subscriber, about `budget` bytes of them (one frame may be larger).
+
+    /// The next frames for a subscriber, about `budget` bytes of them (one block of up to 128 KiB, or one frame, may go
+    /// beyond it).
     #[must_use]
     pub fn read(&self, now: u64, cursor: &mut Cursor, budget: usize) -> Batch {
-        unimplemented!()
+        cursor.read(&self.view(now), budget)
     }
+
+    fn view(&self, now: u64) -> View<'_> {
+        View {
+            records: (&self.records, self.records.cut(now, self.floor)),
+            reports: (&self.reports, self.reports.cut(now, None)),
+            head: self.visible,
+            log_id: self.meta.log_id,
+        }
+    }
+
     /// With `when_full = "wait"`: the lowest place a connected subscriber has still to read from; `None`: nobody reads.
     pub fn set_floor(&mut self, floor: Option<Floor>) {
-        unimplemented!()
+        self.floor = floor;
     }
+
     /// After NO_SPACE: is there room again? Asked on a timer while someone waits.
     pub fn resume_ready(&mut self) -> bool {
-        unimplemented!()
+        [Tag::Kept, Tag::Records, Tag::Reports].into_iter().all(|tag| match self.stream(tag).wanted {
+            Some(length) => self.make_room(tag, length).is_ok(),
+            None => true,
+        })
     }
+
+    /// All segments together may take so many bytes: a smaller disk, for tests.
+    #[doc(hidden)]
+    pub fn limit_disk(&mut self, bytes: Option<u64>) {
+        self.disk.limit = bytes;
+    }
+
     /// reports.json as it is to stand on disk (C7): a whole document with the newest 1,000 reports.
     #[must_use]
     pub fn reports_json(&self) -> Vec<u8> {
-        unimplemented!()
+        let from = self.reports.end.count.saturating_sub(REPORTS_IN_JSON.min(self.reports.limits.records));
+        let mut position = self.reports.seek(|at| at.count >= from);
+        let mut reports = Vec::new();
+        while let Some(segment) = self.reports.segment(position.segment) {
+            match segment.step(position.offset, u64::MAX) {
+                Step::Block(offset, head) => {
+                    let mut frames = &segment.frames(offset, &head)[position.inner..];
+                    while let Some(length) = frame::first_len(frames) {
+                        reports.extend(frame::report(&frames[..length]));
+                        frames = &frames[length..];
+                    }
+                    (position.offset, position.inner) = (offset + head.stride(), 0);
+                }
+                Step::Hole(_) | Step::End => match self.reports.start_after(segment.id()) {
+                    Some(start) => position = start,
+                    None => break,
+                },
+            }
+        }
+        json::reports_document(&reports)
     }
+
     /// A clean stop: all is on disk, and the next open need not doubt the tail.
     pub fn close(&mut self) {
-        unimplemented!()
+        let stored = self.commit().is_ok()
+            && [&self.kept, &self.records, &self.reports].iter().all(|stream| stream.flush_all().is_ok());
+        self.meta.clean = stored;
+        // Without its mark the next open only doubts more than it must.
+        let _ = self.write_meta(true).and_then(|()| Ok(self.disk.sync()?));
+    }
+
+    fn is_synced(&self) -> bool {
+        self.durability == Durability::Power
+    }
+
+    fn write_meta(&mut self, synced: bool) -> Result<(), StoreError> {
+        self.meta.head = self.visible;
+        (self.meta.changed_at, self.meta.changed_by) = (self.changed_at, self.changed_by.clone());
+        Ok(self.meta_file.write(&self.meta, synced)?)
     }
 }
+
+/// The client's binding lies on disk, and a token is a secret.
+fn digest(binding: &str) -> String {
+    use sha2::Digest as _;
+    sha2::Sha256::digest(binding.as_bytes())[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn new_log_id() -> io::Result<[u8; 16]> {
+    let mut id = [0; 16];
+    getrandom::fill(&mut id).map_err(io::Error::other)?;
+    Ok(id)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,9 @@
+//! The context's edge on disk: mapped chunks, the folder they lie in, and the meta file. It decides nothing.
+
+mod chunk;
+mod disk;
+mod meta;
+
+pub(super) use chunk::Chunk;
+pub(super) use disk::Disk;
+pub(super) use meta::{Meta, MetaFile};

@@ -1,0 +1,177 @@
+//! Sends: exactly once, conflicts, no space, flow control.
+
+use super::*;
+
+fn ack(number: u64, seq: u64) -> Answer {
+    Answer::Ack(v1::Ack { number, seq })
+}
+
+fn code(answer: &Answer) -> (u64, v1::ErrorCode) {
+    match answer {
+        Answer::Failed(failed) => (failed.number, failed.code()),
+        Answer::Ack(ack) => panic!("acknowledged: {ack:?}"),
+    }
+}
+
+fn sends<'a>(numbers: std::ops::RangeInclusive<u64>, body: Body<'a>) -> Vec<Send<'a>> {
+    numbers.map(|number| Send { number, body }).collect()
+}
+
+#[test]
+fn what_was_taken_is_dropped_and_acknowledged_with_its_seq_also_after_a_kill() {
+    let mut rig = Rig::new(spec());
+    assert_eq!(rig.publish(&[udd("", b"x"); 5]).answers, [ack(5, 5)]);
+    rig.context.report(rig.now, v1::Facts::default()).expect("stored");
+    for round in 0..2 {
+        let again = rig.context.publish(rig.now, &CLIENT, "station-1", &sends(3..=7, udd("", b"x")));
+        let expected = if round == 0 { vec![ack(5, 5), ack(7, 8)] } else { vec![ack(5, 5), ack(7, 8)] };
+        assert_eq!(again.answers, expected, "round {round}");
+        assert_eq!(again.appended, round == 0);
+        rig.kill();
+    }
+    let hole = rig.context.publish(rig.now, &CLIENT, "station-1", &sends(9..=9, udd("", b"x")));
+    assert_eq!(hole.refused.expect("a hole").code(), v1::ErrorCode::Malformed);
+    let known = rig.context.join(&CLIENT, "token", rig.now).expect("joins");
+    assert_eq!(known.last_number, 7);
+    assert!(rig.context.join(&CLIENT, "another token", rig.now).is_err());
+}
+
+#[test]
+fn taken_numbers_survive_retention_and_purges() {
+    let mut spec = spec();
+    spec.retain.records = 10;
+    let mut rig = Rig::new(spec);
+    rig.publish(&[udd("", b"x"), Body::Meta { data: b"x" }, udd("", b"x")]);
+    let other = [2; 16];
+    rig.context.join(&other, "other", rig.now).expect("joins");
+    for number in 1..300 {
+        let send = Send { number, body: udd("", &[0; 2000]) };
+        rig.context.publish(rig.now, &other, "other-1", &[send]);
+    }
+    rig.context.purge(rig.now, "@cli").expect("purged");
+    rig.kill();
+    assert!(segments(rig.path(), "records-").is_empty());
+    let again = rig.context.publish(rig.now, &CLIENT, "station-1", &sends(1..=4, udd("", b"x")));
+    assert_eq!(again.answers, [ack(3, 3), ack(4, 303)]);
+    assert_eq!(rig.context.join(&other, "other", rig.now).expect("joins").last_number, 299);
+}
+
+#[test]
+fn a_send_that_expects_another_newest_record_is_a_conflict_and_later_ones_go_on() {
+    let mut rig = Rig::new(spec());
+    let expecting = |expect_seq| Body::Udd { key: "k", data: b"x", expect_seq: Some(expect_seq) };
+    let published = rig.publish(&[expecting(0), expecting(1), expecting(1), udd("", b"y"), expecting(2)]);
+    assert_eq!(published.answers.len(), 3);
+    assert_eq!(published.answers[0], ack(2, 2));
+    assert_eq!(code(&published.answers[1]), (3, v1::ErrorCode::Conflict));
+    assert_eq!(published.answers[2], ack(5, 4));
+    let last = rig.publish(&[expecting(9)]);
+    assert_eq!(code(&last.answers[0]), (6, v1::ErrorCode::Conflict));
+    rig.kill();
+    let again = rig.context.publish(rig.now, &CLIENT, "station-1", &sends(3..=7, expecting(4)));
+    let codes: Vec<_> = [&again.answers[0], &again.answers[2]].map(code).into();
+    assert_eq!(codes, [(3, v1::ErrorCode::Conflict), (6, v1::ErrorCode::Conflict)]);
+    assert_eq!(again.answers[3], ack(7, 5), "a taken conflict leaves no hole");
+}
+
+#[test]
+fn without_room_a_send_fails_and_goes_on_when_there_is_room_again() {
+    let mut rig = Rig::new(spec());
+    let mut taken = 0;
+    rig.context.limit_disk(Some(300 * 1024));
+    let failed = loop {
+        let number = taken + 1;
+        let published = rig.context.publish(rig.now, &CLIENT, "s-1", &sends(number..=number + 2, udd("k", &[1; 3000])));
+        match &published.answers[..] {
+            [Answer::Ack(ack)] => taken = ack.number,
+            [Answer::Failed(failed)] => break failed.clone(),
+            [Answer::Ack(ack), Answer::Failed(failed)] => {
+                taken = ack.number;
+                break failed.clone();
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!((failed.number, failed.code()), (taken + 1, v1::ErrorCode::NoSpace));
+    let ignored = rig.context.publish(rig.now, &CLIENT, "s-1", &sends(taken + 2..=taken + 4, udd("", b"x")));
+    assert_eq!(ignored, Published::default());
+    assert!(!rig.context.resume_ready());
+    assert_eq!(rig.context.head(), taken);
+    rig.context.limit_disk(None);
+    assert!(rig.context.resume_ready());
+    let again = rig.context.publish(rig.now, &CLIENT, "s-1", &sends(taken + 1..=taken + 4, udd("", b"x")));
+    assert_eq!(again.answers, [ack(taken + 4, taken + 4)]);
+    let mut all = rig.subscribe(first());
+    assert_eq!(brief(&rig.read(&mut all)), (1..=taken + 4).map(Brief::At).collect::<Vec<_>>());
+}
+
+#[test]
+fn ill_formed_sends_end_the_connection() {
+    let mut rig = Rig::new(spec());
+    let large = vec![0; rig.context.max_record() + 1];
+    assert_eq!(rig.publish(&[udd("", &large)]).refused.expect("refused").code(), v1::ErrorCode::TooLarge);
+    rig.number = 0;
+    let bad = rig.publish(&[udd("", b"x"), udd("a//b", b"x")]);
+    assert_eq!((bad.answers.len(), bad.refused.expect("refused").code()), (1, v1::ErrorCode::InvalidKey));
+    let stranger = rig.context.publish(1, &[9; 16], "s-1", &sends(1..=1, udd("", b"x")));
+    assert!(stranger.refused.is_some());
+}
+
+#[test]
+fn what_a_subscriber_has_still_to_read_is_not_trimmed_while_it_holds_the_floor() {
+    let mut spec = spec();
+    spec.retain.records = 10;
+    let mut rig = Rig::new(spec);
+    let mut reader = rig.subscribe(first());
+    rig.context.set_floor(reader.floor());
+    assert_eq!(rig.publish(&[udd("", b"x"); 8]).blocked, None);
+    let blocked = rig.publish(&[udd("", b"x"); 5]);
+    assert_eq!((blocked.answers, blocked.blocked), (vec![ack(10, 10)], Some(11)));
+    assert_eq!(rig.read(&mut reader).len(), 10);
+    rig.context.set_floor(reader.floor());
+    let again = rig.context.publish(rig.now, &CLIENT, "s-1", &sends(11..=13, udd("", b"x")));
+    assert_eq!((again.answers, again.blocked), (vec![ack(13, 13)], None));
+    let late = rig.now + 7200 * SECOND;
+    let batch = rig.context.read(late, &mut reader, 1 << 20);
+    assert_eq!(batch.slices.iter().map(|slice| slice.len()).sum::<usize>() % 3, 0);
+    assert!(!batch.slices.is_empty(), "not even age takes what the floor holds");
+}
+
+#[test]
+fn a_large_record_gets_a_segment_of_its_size() {
+    let mut rig = Rig::new(spec());
+    let large: Vec<u8> = (0..1 << 20).map(|i| i as u8).collect();
+    rig.record("", b"small");
+    rig.record("big", &large);
+    rig.record("", b"small");
+    rig.kill();
+    assert_eq!(rig.context.newest(rig.now, Some("big")).expect("there").udd_buff, large);
+    let mut all = rig.subscribe(first());
+    assert_eq!(rig.read(&mut all).len(), 3);
+}
+
+#[test]
+fn in_memory_nothing_is_on_disk_and_each_log_is_another() {
+    let mut memory = spec();
+    memory.durability = Durability::Memory;
+    memory.retain.records = 20;
+    let mut rig = Rig::new(memory);
+    for _ in 0..100 {
+        rig.publish(&[udd("k", &[0; 4000]), Body::Meta { data: b"x" }]);
+    }
+    assert!(files(rig.path()).is_empty());
+    assert_eq!(rig.newest("k"), Some(199));
+    let other = Context::open(rig.path(), &rig.spec, BOOT, 1).expect("opens");
+    assert_ne!(other.log_id(), rig.context.log_id());
+    assert_eq!(other.head(), 0);
+}
+
+#[test]
+fn time_never_runs_back() {
+    let mut rig = Rig::new(spec());
+    rig.now = 9 * SECOND;
+    rig.record("k", b"x");
+    rig.now = 5 * SECOND;
+    rig.record("k", b"y");
+    assert_eq!(rig.context.newest(rig.now, Some("k")).expect("there").sent_time, 9 * SECOND);
+}
