@@ -14,6 +14,9 @@ use tokio::sync::oneshot;
 
 use super::identity::Speaker;
 
+/// How large a line's buffer may stay.
+const KEPT: usize = 64 * 1024;
+
 /// Names one connection, for as long as the orchestrator lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct LineId(pub(super) u64);
@@ -99,7 +102,11 @@ impl Line {
 
     /// What was said, in whole frames.
     pub(super) fn take_said(&self) -> Bytes {
-        self.out.borrow_mut().split().freeze()
+        let mut out = self.out.borrow_mut();
+        if out.len() > KEPT {
+            return std::mem::take(&mut *out).freeze(); // A large answer is not to hold its memory after it is written.
+        }
+        out.split().freeze()
     }
 
     /// The connection is to end. The first reason counts.
@@ -141,9 +148,9 @@ impl Line {
         self.subscribed.get()
     }
 
-    /// The session has read up to the head: wake it when the head moves.
-    pub(super) fn wait_for_head(&self) {
-        self.waits_for_head.set(true);
+    /// The session has read up to the head, and is woken when that moves. False when it waited already.
+    pub(super) fn wait_for_head(&self) -> bool {
+        !self.waits_for_head.replace(true)
     }
 
     /// Has the head not moved since [`Line::wait_for_head`]?

@@ -15,7 +15,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use copo_proto::frame::{self, Decoder, FrameError};
 use copo_proto::v1::{self, ErrorCode, request, server_message};
 use copo_proto::{MAX_HELLO, Message};
@@ -30,6 +30,9 @@ use super::{handshake, request as requests, subscribe};
 const READ_MIN: usize = 8 * 1024;
 /// Room for the reads of a busy connection.
 const READ_MAX: usize = 256 * 1024;
+/// A buffer that grew beyond this for one frame is given back after it: not every client that once sent a large record
+/// is to keep its memory.
+const KEPT: usize = 4 * 1024 * 1024;
 /// How long a peer may take to read the last that is said to it.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -56,6 +59,7 @@ pub(super) async fn run(mut stream: Stream, hub: Rc<Hub>) {
         writing: Bytes::new(),
         unsaid: Vec::new(),
         read_size: READ_MIN,
+        is_large: false,
     };
     session.live().await;
 }
@@ -129,6 +133,8 @@ pub(super) struct Session {
     /// What a subscription has not written when it ends, likewise.
     pub(super) unsaid: Vec<Bytes>,
     read_size: usize,
+    /// A frame has come that made the buffer larger than it is to stay.
+    is_large: bool,
 }
 
 /// How far the frames that have come were handled.
@@ -233,6 +239,7 @@ impl Session {
                     return Err(Ending::Because(frame_error(&error)));
                 }
             };
+            self.is_large |= frame.len() > KEPT;
             let request = match v1::Request::decode(frame) {
                 Ok(request) => request,
                 Err(error) => {
@@ -286,7 +293,12 @@ impl Session {
 
     /// Writes what is said, reads if it may, and waits until there is something to see to.
     async fn wait(&mut self, may_read: bool) -> Woken {
-        if may_read {
+        if self.is_large && !self.decoder.is_mid_frame() {
+            *self.decoder.buffer() = BytesMut::new();
+            self.is_large = false;
+        }
+        // A large frame under way has its room already (see `Decoder`); more would copy what has come of it.
+        if may_read && self.decoder.buffer().len() < self.read_size {
             self.decoder.buffer().reserve(self.read_size);
         }
         let woken = poll_fn(|cx| self.poll(cx, may_read)).await;

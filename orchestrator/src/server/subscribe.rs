@@ -85,7 +85,7 @@ pub(super) async fn follow(session: &mut Session, following: Following) -> Endin
             (is_over, is_more) = (batch.end, !batch.caught_up);
             slices.extend(batch.slices);
             if batch.caught_up {
-                session.line.wait_for_head();
+                session.hub.wait_for_head(&session.line);
             }
         }
         match poll_fn(|cx| poll(session, &mut slices, cx)).await {
@@ -95,7 +95,7 @@ pub(super) async fn follow(session: &mut Session, following: Following) -> Endin
             Woken::Ended(ending) => break ending,
         }
     };
-    session.hub.stop_holding(&session.line);
+    session.hub.stop_following(&session.line);
     session.unsaid.extend(slices);
     ending
 }

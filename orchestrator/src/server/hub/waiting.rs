@@ -16,9 +16,16 @@ use crate::server::line::Line;
 const ASK_FOR_SPACE: Duration = Duration::from_millis(200);
 
 impl Hub {
+    /// The subscriber has read up to the head: it is woken when that moves.
+    pub(in crate::server) fn wait_for_head(&self, line: &Rc<Line>) {
+        if line.wait_for_head() {
+            self.wait_for_head.borrow_mut().push(Rc::clone(line));
+        }
+    }
+
     /// The head moved: wakes every subscriber that has read up to it.
     pub(super) fn head_moved(&self) {
-        self.lines.borrow().iter().for_each(|line| line.head_moved());
+        self.wait_for_head.borrow_mut().drain(..).for_each(|line| line.head_moved());
     }
 
     /// The head moved by a report.
@@ -61,8 +68,11 @@ impl Hub {
     }
 
     /// A subscription has ended: nobody waits for it any more.
-    pub(in crate::server) fn stop_holding(&self, line: &Line) {
-        self.set_floor(line, None);
+    pub(in crate::server) fn stop_following(&self, line: &Line) {
+        self.wait_for_head.borrow_mut().retain(|other| other.id != line.id);
+        if self.wait_limit.is_some() {
+            self.set_floor(line, None);
+        }
     }
 
     fn lowest_floor_moved(&self) {
@@ -95,5 +105,13 @@ impl Hub {
             tokio::task::yield_now().await; // Those with room go on before it is asked who still waits.
         }
         self.watches_readers.set(false);
+    }
+}
+
+#[cfg(test)]
+impl Hub {
+    /// For tests: does a publisher wait for readers?
+    pub(in crate::server) fn is_someone_waiting_for_readers(&self) -> bool {
+        self.lines.borrow().iter().any(|line| line.is_waiting_for_room())
     }
 }
