@@ -71,3 +71,55 @@ impl Floors {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(5);
+    const A: LineId = LineId(1);
+    const B: LineId = LineId(2);
+
+    fn floor(count: u64) -> Option<Floor> {
+        Some(Floor::at(count, 100 * count))
+    }
+
+    #[test]
+    fn the_lowest_place_counts() {
+        let mut floors = Floors::default();
+        assert!(floors.set(A, floor(5)));
+        assert!(!floors.set(B, floor(7)));
+        assert!(floors.set(A, floor(9)));
+        assert_eq!(floors.lowest(), floor(7));
+        assert!(floors.set(B, None));
+        assert_eq!(floors.lowest(), floor(9));
+        assert!(floors.set(A, None));
+        assert_eq!(floors.lowest(), None);
+    }
+
+    #[test]
+    fn who_stands_still_for_too_long_no_longer_counts_until_it_reads_again() {
+        let mut floors = Floors::default();
+        let start = Instant::now();
+        floors.set(A, floor(1));
+        floors.set(B, floor(4));
+        assert_eq!(floors.stall(start, LIMIT), Some(start + LIMIT));
+        assert!(!floors.give_up(start + LIMIT / 2));
+        assert_eq!(floors.stall(start + LIMIT / 2, LIMIT), Some(start + LIMIT), "the first wait counts");
+        assert!(floors.give_up(start + LIMIT));
+        assert_eq!(floors.lowest(), floor(4));
+        assert!(floors.set(A, floor(2)));
+        assert_eq!(floors.lowest(), floor(2));
+    }
+
+    #[test]
+    fn who_moves_has_its_time_anew() {
+        let mut floors = Floors::default();
+        let start = Instant::now();
+        floors.set(A, floor(1));
+        floors.stall(start, LIMIT);
+        floors.set(A, floor(2));
+        assert!(!floors.give_up(start + LIMIT));
+        assert_eq!(floors.stall(start + LIMIT, LIMIT), Some(start + 2 * LIMIT));
+    }
+}
