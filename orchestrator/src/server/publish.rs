@@ -13,8 +13,8 @@ use crate::context::{Answer, Body, Send};
 #[derive(Debug, Default)]
 pub(super) struct Publisher {
     sends: Vec<Pending>,
-    /// The number that could not be taken: later ones are ignored until it is sent again.
-    failed: Option<u64>,
+    /// The number that was refused since the run has ended: later ones are ignored until it is sent again.
+    fenced: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -47,30 +47,24 @@ impl Pending {
 
 impl Publisher {
     /// Takes a record to the batch.
-    pub(super) fn take_udd(&mut self, hub: &Rc<Hub>, line: &Rc<Line>, send: v1::UddSend) -> Result<(), Ending> {
+    pub(super) fn take_udd(&mut self, line: &Line, send: v1::UddSend) -> Result<(), Ending> {
         let v1::UddSend { number, key, udd_buff, expect_seq } = send;
-        self.take(hub, line, Pending { number, data: udd_buff, kind: Kind::Udd { key, expect_seq } })
+        self.take(line, Pending { number, data: udd_buff, kind: Kind::Udd { key, expect_seq } })
     }
 
     /// Takes a report to the batch.
-    pub(super) fn take_meta(&mut self, hub: &Rc<Hub>, line: &Rc<Line>, send: v1::MetaSend) -> Result<(), Ending> {
+    pub(super) fn take_meta(&mut self, line: &Line, send: v1::MetaSend) -> Result<(), Ending> {
         let v1::MetaSend { number, report_buff } = send;
-        self.take(hub, line, Pending { number, data: report_buff, kind: Kind::Meta })
+        self.take(line, Pending { number, data: report_buff, kind: Kind::Meta })
     }
 
-    fn take(&mut self, hub: &Rc<Hub>, line: &Rc<Line>, pending: Pending) -> Result<(), Ending> {
-        let Pending { number, ref data, .. } = pending;
+    fn take(&mut self, line: &Line, pending: Pending) -> Result<(), Ending> {
         if line.client.is_none() {
             let message = "cannot take a send: the connection gave no client_id in its Hello";
             return Err(Ending::because(ErrorCode::Malformed, message));
         }
-        if data.len() > hub.max_record() {
-            let message = format!("cannot take send {number}: {} bytes are more than {}", data.len(), hub.max_record());
-            return Err(Ending::because(ErrorCode::TooLarge, message));
-        }
-        match self.failed {
-            Some(failed) if number > failed => return Ok(()),
-            Some(failed) if number == failed => self.failed = None,
+        match self.fenced {
+            Some(fenced) if pending.number > fenced => return Ok(()),
             Some(_) | None => {}
         }
         self.sends.push(pending);
@@ -84,7 +78,8 @@ impl Publisher {
         if line.speaker.is_fenced() {
             let message = format!("cannot take it: this run of {} has ended", line.speaker.sent_by());
             let failed = v1::SendFailed { number: first.number, code: ErrorCode::Fenced.into(), message };
-            self.fail(hub, line, failed);
+            self.fenced = Some(first.number);
+            line.say(server_message::Kind::SendFailed(failed));
             self.sends.clear();
             return Ok(true);
         }
@@ -96,7 +91,12 @@ impl Publisher {
         for answer in published.answers {
             match answer {
                 Answer::Ack(ack) => line.say(server_message::Kind::Ack(ack)),
-                Answer::Failed(failed) => self.fail(hub, line, failed),
+                Answer::Failed(failed) => {
+                    if failed.code() == ErrorCode::NoSpace {
+                        hub.wait_for_space(line);
+                    }
+                    line.say(server_message::Kind::SendFailed(failed));
+                }
             }
         }
         if let Some(error) = published.refused {
@@ -114,18 +114,5 @@ impl Publisher {
     /// Does it hold sends that readers leave no room for?
     pub(super) fn is_held(&self) -> bool {
         !self.sends.is_empty()
-    }
-
-    fn fail(&mut self, hub: &Rc<Hub>, line: &Rc<Line>, failed: v1::SendFailed) {
-        match failed.code() {
-            ErrorCode::NoSpace => {
-                self.failed = Some(failed.number);
-                hub.wait_for_space(line);
-            }
-            ErrorCode::Fenced | ErrorCode::Internal => self.failed = Some(failed.number),
-            // Taken and not appended: what comes after goes on.
-            _ => {}
-        }
-        line.say(server_message::Kind::SendFailed(failed));
     }
 }

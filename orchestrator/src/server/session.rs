@@ -257,8 +257,8 @@ impl Session {
     /// Handles one request; answers how far it got when the session cannot go straight on.
     fn handle(&mut self, request: v1::Request) -> Result<Option<Handled>, Ending> {
         match request.kind {
-            Some(request::Kind::UddSend(send)) => self.publisher.take_udd(&self.hub, &self.line, send)?,
-            Some(request::Kind::MetaSend(send)) => self.publisher.take_meta(&self.hub, &self.line, send)?,
+            Some(request::Kind::UddSend(send)) => self.publisher.take_udd(&self.line, send)?,
+            Some(request::Kind::MetaSend(send)) => self.publisher.take_meta(&self.line, send)?,
             kind => {
                 // What was sent before it is to be seen by it.
                 if !self.publisher.publish(&self.hub, &self.line)? {

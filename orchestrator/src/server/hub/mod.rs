@@ -232,7 +232,7 @@ impl Hub {
 }
 
 /// Microseconds since the Unix epoch.
-fn wall_clock() -> u64 {
+pub(super) fn wall_clock() -> u64 {
     // A clock before 1970 is no time to go by; nothing here depends on it but what people read.
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)

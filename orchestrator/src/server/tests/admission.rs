@@ -172,17 +172,10 @@ fn another_user_is_refused_before_it_has_said_anything() {
 #[cfg(target_os = "linux")]
 #[test]
 fn without_descriptors_the_server_waits_and_goes_on() {
-    const ALONE: &str = "COPO_TEST_ALONE";
-    const NAME: &str = "server::tests::admission::without_descriptors_the_server_waits_and_goes_on";
-    if std::env::var_os(ALONE).is_none() {
-        let me = std::env::current_exe().expect("a test binary");
-        let out = std::process::Command::new(me).args(["--exact", NAME]).env(ALONE, "1").output().expect("runs");
-        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stdout));
+    if !is_alone("admission::without_descriptors_the_server_waits_and_goes_on") {
         return;
     }
-    let few = libc::rlimit { rlim_cur: 128, rlim_max: 128 };
-    // SAFETY: the limit is read from a live struct; it holds for this process alone, which runs this test alone.
-    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &few) }, 0);
+    set_limit(libc::RLIMIT_NOFILE, Some(128));
     with_app(|app| async move {
         let mut bystander = app.person().await;
         let mut used: Vec<_> = std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect();

@@ -36,7 +36,7 @@ struct App {
     socket: PathBuf,
     events: RefCell<UnboundedReceiver<Event>>,
     seed: RefCell<RunSeed>,
-    _dir: tempfile::TempDir,
+    dir: Rc<tempfile::TempDir>,
 }
 
 /// Runs one story about a server.
@@ -48,7 +48,7 @@ fn with<F: Future<Output = ()>>(spec: ContextSpec, limits: Limits, story: impl F
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let tasks = tokio::task::LocalSet::new();
     tasks.block_on(&runtime, async {
-        let app = App::start(&spec, limits);
+        let app = App::start(&spec, limits, Rc::new(tempfile::tempdir().expect("a folder")));
         tokio::time::timeout(6 * DEADLINE, story(app)).await.expect("the story ends in time");
     });
 }
@@ -82,9 +82,8 @@ fn socket_in(dir: &std::path::Path) -> PathBuf {
 }
 
 impl App {
-    fn start(spec: &ContextSpec, limits: Limits) -> Rc<Self> {
-        let dir = tempfile::tempdir().expect("a folder");
-        let context = Context::open(&dir.path().join("context"), spec, "boot", 1).expect("a context");
+    fn start(spec: &ContextSpec, limits: Limits, dir: Rc<tempfile::TempDir>) -> Rc<Self> {
+        let context = Context::open(&dir.path().join("context"), spec, "boot", super::hub::wall_clock()).expect("a context");
         let (sender, events) = unbounded_channel();
         let about = About {
             version: "0.1.0".into(),
@@ -97,7 +96,13 @@ impl App {
         let socket = socket_in(dir.path());
         tokio::task::spawn_local(serve(bind(&socket).expect("the socket is ours"), Rc::clone(&hub)));
         let (events, seed) = (RefCell::new(events), RefCell::new(RunSeed::new(1)));
-        Rc::new(Self { hub, socket, events, seed, _dir: dir })
+        Rc::new(Self { hub, socket, events, seed, dir })
+    }
+
+    /// Ends it, and starts another one on what it left.
+    async fn restart(self: Rc<Self>, spec: &ContextSpec) -> Rc<Self> {
+        self.hub.close().await;
+        Self::start(spec, Limits::default(), Rc::clone(&self.dir))
     }
 
     /// A run whose token is `token`.
@@ -171,6 +176,33 @@ fn send(number: u64, data: &[u8]) -> request::Kind {
 /// Sends `first` to `last`, each holding its own number, as one write.
 fn sends(first: u64, last: u64) -> Vec<u8> {
     (first..=last).flat_map(|n| frame::to_vec(&v1::Request { id: 0, kind: Some(send(n, n.to_string().as_bytes())) })).collect()
+}
+
+/// Runs the test of this name in a process of its own, since it changes what holds for a whole process. True in that
+/// process, false (once it has passed) in the one that asked.
+#[cfg(target_os = "linux")]
+fn is_alone(name: &str) -> bool {
+    const ALONE: &str = "COPO_TEST_ALONE";
+    if std::env::var_os(ALONE).is_some() {
+        return true;
+    }
+    let me = std::env::current_exe().expect("a test binary");
+    let name = format!("{}::{name}", module_path!().split_once("::").expect("a crate in front").1);
+    let out = std::process::Command::new(me).args(["--exact", &name]).env(ALONE, "1").output().expect("it runs");
+    let said = String::from_utf8_lossy(&out.stdout);
+    assert!(out.status.success() && said.contains("1 passed"), "{said}");
+    false
+}
+
+/// Lowers a limit of this process, or gives it back what it may have at most.
+#[cfg(target_os = "linux")]
+fn set_limit(resource: libc::__rlimit_resource_t, most: Option<u64>) {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the limit is written to a live struct.
+    assert_eq!(unsafe { libc::getrlimit(resource, &mut limit) }, 0);
+    limit.rlim_cur = most.unwrap_or(limit.rlim_max);
+    // SAFETY: the limit is read from a live struct.
+    assert_eq!(unsafe { libc::setrlimit(resource, &limit) }, 0);
 }
 
 /// A client's end of a connection.

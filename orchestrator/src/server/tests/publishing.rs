@@ -181,9 +181,9 @@ fn a_client_that_does_not_read_stalls_itself_alone() {
         let (mut deaf, mut other) = (app.person().await, app.person().await);
         // Each answer is larger than what may be pending: the server stops reading, and so this can no longer be written.
         let question = frame::to_vec(&v1::Request { id: 1, kind: Some(request::Kind::UddGet(v1::UddGet { key: None })) });
-        let flood = question.repeat(10_000);
+        let flood = question.repeat(500_000);
         tokio::select! {
-            () = deaf.write(&flood) => panic!("the server took ten thousand questions of a client that hears no answer"),
+            () = deaf.write(&flood) => panic!("the server took every question of a client that hears no answer"),
             answer = other.ask(request::Kind::Status(v1::Status {})) => {
                 assert!(matches!(answer, response::Kind::Status(_)));
             }
@@ -193,5 +193,64 @@ fn a_client_that_does_not_read_stalls_itself_alone() {
             assert!(matches!(deaf.next().await, server_message::Kind::Response(_)));
         }
         assert_eq!(sender.publish(2, b"x").await, 2);
+    });
+}
+
+#[test]
+fn what_a_restarted_orchestrator_has_already_is_not_doubled() {
+    let spec = ContextSpec { durability: Durability::Crash, ..spec() };
+    with(spec.clone(), Limits::default(), |app| async move {
+        let (mut sender, before) = app.hello(sending(1)).await;
+        sender.write(&sends(1, 5)).await;
+        sender.acked(5).await;
+
+        let app = app.restart(&spec).await;
+
+        let (mut sender, welcome) = app.hello(sending(1)).await;
+        assert_eq!((welcome.last_number, welcome.head, welcome.log_id), (5, 5, before.log_id));
+        sender.write(&sends(4, 6)).await;
+        assert_eq!(sender.acked(6).await, 6);
+        let (mut reader, _) = app.follow(from_first()).await;
+        for n in 1..=6u64 {
+            assert_eq!(reader.record().await.udd_buff, n.to_string());
+        }
+    });
+}
+
+/// In a process of its own: a limit on the size of files is as good as a full disk, and holds for all files.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_fails_the_send_and_resumes_when_there_is_room() {
+    if !is_alone("publishing::a_full_disk_fails_the_send_and_resumes_when_there_is_room") {
+        return;
+    }
+    // SAFETY: ignoring a signal runs no code of ours; what exceeds the limit then fails by an error.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+    with(ContextSpec { durability: Durability::Crash, ..spec() }, Limits::default(), |app| async move {
+        let mut sender = app.sender("", 1).await;
+        let mut bystander = app.person().await;
+        let data = vec![1; 1 << 20];
+        sender.publish(1, &data).await;
+        set_limit(libc::RLIMIT_FSIZE, Some(64 * 1024));
+        let mut number = 1;
+        let failed = loop {
+            number += 1;
+            sender.say(0, send(number, &data)).await;
+            match sender.next().await {
+                server_message::Kind::Ack(ack) => assert_eq!(ack.number, number),
+                server_message::Kind::SendFailed(failed) => break failed,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!((failed.number, failed.code()), (number, ErrorCode::NoSpace));
+        // Later ones are ignored, and everything else goes on.
+        sender.say(0, send(number + 1, &data)).await;
+        assert!(matches!(bystander.ask(request::Kind::Status(v1::Status {})).await, response::Kind::Status(_)));
+
+        set_limit(libc::RLIMIT_FSIZE, None);
+
+        assert_eq!(sender.next().await, server_message::Kind::Resume(v1::Resume {}));
+        assert_eq!(sender.publish(number, &data).await, number);
+        assert_eq!(sender.publish(number + 1, &data).await, number + 1);
     });
 }
