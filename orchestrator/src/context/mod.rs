@@ -177,6 +177,14 @@ pub struct Floor {
     bytes: u64,
 }
 
+#[cfg(test)]
+impl Floor {
+    /// For tests: after so many records, of so many bytes.
+    pub(crate) fn at(count: u64, bytes: u64) -> Self {
+        Self { count, bytes }
+    }
+}
+
 /// Frames ready for the wire.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Batch {
