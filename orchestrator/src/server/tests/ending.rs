@@ -14,7 +14,9 @@ fn an_ended_run_writes_nothing_and_reads_on() {
 
         peer.write(&sends(2, 4)).await;
         match peer.next().await {
-            server_message::Kind::SendFailed(failed) => assert_eq!((failed.number, failed.code()), (2, ErrorCode::Fenced)),
+            server_message::Kind::SendFailed(failed) => {
+                assert_eq!((failed.number, failed.code()), (2, ErrorCode::Fenced))
+            }
             other => panic!("not fenced but {other:?}"),
         }
         // Numbers 3 and 4 are ignored: the next thing said is the answer to the next question.

@@ -83,7 +83,8 @@ fn socket_in(dir: &std::path::Path) -> PathBuf {
 
 impl App {
     fn start(spec: &ContextSpec, limits: Limits, dir: Rc<tempfile::TempDir>) -> Rc<Self> {
-        let context = Context::open(&dir.path().join("context"), spec, "boot", super::hub::wall_clock()).expect("a context");
+        let context =
+            Context::open(&dir.path().join("context"), spec, "boot", super::hub::wall_clock()).expect("a context");
         let (sender, events) = unbounded_channel();
         let about = About {
             version: "0.1.0".into(),
@@ -175,7 +176,9 @@ fn send(number: u64, data: &[u8]) -> request::Kind {
 
 /// Sends `first` to `last`, each holding its own number, as one write.
 fn sends(first: u64, last: u64) -> Vec<u8> {
-    (first..=last).flat_map(|n| frame::to_vec(&v1::Request { id: 0, kind: Some(send(n, n.to_string().as_bytes())) })).collect()
+    (first..=last)
+        .flat_map(|n| frame::to_vec(&v1::Request { id: 0, kind: Some(send(n, n.to_string().as_bytes())) }))
+        .collect()
 }
 
 /// Runs the test of this name in a process of its own, since it changes what holds for a whole process. True in that
@@ -274,7 +277,9 @@ impl Peer {
                     Ok(0) => return None,
                     Ok(_) => {}
                     // What the server had not read when it closed makes the kernel say so.
-                    Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => {
+                    Err(error)
+                        if matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) =>
+                    {
                         return None;
                     }
                     Err(error) => panic!("cannot read: {error}"),

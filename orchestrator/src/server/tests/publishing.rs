@@ -120,7 +120,10 @@ fn reports_and_records_share_numbers_and_seqs() {
         assert_eq!(reader.record().await.seq, 1);
         match reader.next().await {
             server_message::Kind::Report(report) => {
-                assert_eq!((report.seq, report.sent_by.as_str(), &report.report_buff[..]), (2, "station-1", &b"report"[..]));
+                assert_eq!(
+                    (report.seq, report.sent_by.as_str(), &report.report_buff[..]),
+                    (2, "station-1", &b"report"[..])
+                );
                 assert_eq!(report.facts, None);
             }
             other => panic!("no report but {other:?}"),
@@ -180,7 +183,8 @@ fn a_client_that_does_not_read_stalls_itself_alone() {
         sender.publish(1, &vec![1; 100_000]).await;
         let (mut deaf, mut other) = (app.person().await, app.person().await);
         // Each answer is larger than what may be pending: the server stops reading, and so this can no longer be written.
-        let question = frame::to_vec(&v1::Request { id: 1, kind: Some(request::Kind::UddGet(v1::UddGet { key: None })) });
+        let question =
+            frame::to_vec(&v1::Request { id: 1, kind: Some(request::Kind::UddGet(v1::UddGet { key: None })) });
         let flood = question.repeat(500_000);
         tokio::select! {
             () = deaf.write(&flood) => panic!("the server took every question of a client that hears no answer"),
