@@ -13,6 +13,8 @@
 //! # }
 //! ```
 
+#[cfg(feature = "tokio")]
+pub mod aio;
 mod client;
 mod connection;
 mod error;
