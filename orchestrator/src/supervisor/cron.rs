@@ -8,7 +8,8 @@ use croner::parser::{CronParser, Seconds, Year};
 /// A checked schedule in its time zone.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Schedule {
-    cron: croner::Cron,
+    /// Boxed: it is ten times as large as any other trigger.
+    cron: Box<croner::Cron>,
     zone: Tz,
 }
 
@@ -37,7 +38,7 @@ impl Schedule {
         let cron = parser.parse(definition).map_err(|why| CronError::Expression(why.to_string()))?;
         // A fixed moment in place of now: whether an expression can ever fire does not depend on the day it is read.
         cron.find_next_occurrence(&DateTime::UNIX_EPOCH, false).map_err(|_| CronError::Never)?;
-        Ok(Self { cron, zone })
+        Ok(Self { cron: Box::new(cron), zone })
     }
 
     /// The first time after `wall` at which it fires, both microseconds since the Unix epoch; `None`: never again.

@@ -186,7 +186,7 @@ impl Orchestrator {
                     }
                 }
                 Note::Spawned(instance) => self.restarted(instance, Ok(())),
-                Note::SpawnFailed(instance, why) => self.restarted(instance, Err(&why)),
+                Note::SpawnFailed(instance, why) => self.restarted(instance, Err(why)),
                 Note::Gone(instance) => {
                     self.stopped(instance);
                     self.go_on_down(now, instance.prc);
@@ -231,7 +231,7 @@ impl Orchestrator {
             State::Failed => Err(slot.failure.clone().unwrap_or_default()),
             State::Idle | State::Finished | State::Waiting(_) | State::Live(_) | State::Backoff { .. } => Ok(()),
         };
-        self.restarted(instance, outcome.as_ref().map(|()| ()).map_err(String::as_str));
+        self.restarted(instance, outcome);
     }
 
     pub(super) fn process(&self, prc: PrcId) -> &Process {

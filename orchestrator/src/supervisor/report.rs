@@ -29,10 +29,8 @@ pub(super) fn of_instance(
     run: Option<&Run>,
     reason: Option<String>,
 ) -> Facts {
-    let outcome = match event {
-        EventKind::Exited | EventKind::Finished | EventKind::Failed => run.and_then(|run| run.outcome),
-        _ => None, // The enum is the wire's; every other event says nothing about an end.
-    };
+    let is_end = matches!(event, EventKind::Exited | EventKind::Finished | EventKind::Failed);
+    let outcome = run.and_then(|run| run.outcome).filter(|_| is_end);
     Facts {
         event: event.into(),
         process: Some(spec.name.clone()),

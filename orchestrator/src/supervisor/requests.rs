@@ -66,13 +66,13 @@ impl Orchestrator {
     }
 
     /// An instance runs anew (or waits to), or it cannot.
-    pub(super) fn restarted(&mut self, instance: Instance, outcome: Result<(), &str>) {
+    pub(super) fn restarted(&mut self, instance: Instance, outcome: Result<(), String>) {
         if self.pending.is_empty() {
             return;
         }
         let name = self.internal_name(instance);
         self.answer(|pending| match pending {
-            Pending::Restart(left) => match outcome {
+            Pending::Restart(left) => match &outcome {
                 Ok(()) => (left.remove(&instance) && left.is_empty()).then_some(Reply::Done),
                 Err(why) => left.contains(&instance).then(|| Reply::Failed {
                     code: ErrorCode::Internal,
