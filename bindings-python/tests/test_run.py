@@ -10,12 +10,12 @@ from harness import DEADLINE, Application
 ECHO = """
 import copo
 
+assert not copo.stop_requested()  # From here on a stop is told by event, and the signal comes only later.
 copo.ready()
-assert not copo.stop_requested()
 for item in copo.udd_subscribe("ask/**", from_="first"):
     copo.udd_send(item.udd_buff.upper(), "answer")
 copo.meta_report("the iterator has ended")
-assert copo.stop_requested() and copo.wait_stop()
+assert copo.wait_stop(timeout=10) and copo.stop_requested()
 copo.udd_send("sent last, flushed at exit", "last")
 """
 
@@ -24,10 +24,11 @@ import asyncio
 import copo.aio
 
 async def main():
+    assert not await copo.aio.stop_requested()
     await copo.aio.ready()
     async for item in copo.aio.udd_subscribe("ask/**", from_="first"):
         await copo.aio.udd_send(item.udd_buff.upper(), "answer")
-    assert await copo.aio.wait_stop()
+    assert await copo.aio.wait_stop(timeout=10)
     await copo.aio.udd_send("sent last, flushed at exit", "last")
 
 asyncio.run(main())

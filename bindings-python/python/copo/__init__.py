@@ -4,6 +4,9 @@ The functions of this module use a client that connects when it is first used, a
 orchestrator started says (COPO_SOCKET, COPO_TOKEN), and that is flushed when Python exits; connect() makes a client of
 your own. Everything that waits lets other threads run and hears Ctrl-C. copo.aio has the same for asyncio.
 
+A run that has called stop_requested() or wait_stop() once is told by an event that it is to stop: iterators end, calls that
+wait raise StoppingError, and the signal comes only after half of the grace. Any other gets the signal at once.
+
 What a subscription gives is a Record, a Report (only when asked for), or a Gap: what could not be given, and why. Gaps are
 never left out. Errors are copo.Error, with a code; the common ones have a class of their own.
 """
