@@ -79,11 +79,8 @@ fn a_child_inherits_no_ignored_and_no_blocked_signal() {
 fn down_stops_in_reverse_order_of_dependence() {
     // The signal goes to the group: the shell would say of its sleep that it was terminated.
     let script = "exec 2>/dev/null; trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.05; done";
-    let processes = [
-        sh("db", script, ""),
-        sh("api", script, "depends_on = [\"db\"]"),
-        sh("web", script, "depends_on = [\"api\"]"),
-    ];
+    let processes =
+        [sh("db", script, ""), sh("api", script, "depends_on = [\"db\"]"), sh("web", script, "depends_on = [\"api\"]")];
     let mut app = App::up(&processes.concat());
     app.lines("web-1", 1);
 

@@ -62,7 +62,9 @@ fn readers_follow_live_and_the_first_speaks_to_the_process() {
 #[test]
 fn who_stops_speaking_ends_the_stdin_and_still_hears_the_rest() {
     let script = "tr a-z A-Z; echo done";
-    let app = App::up(&format!("[process.up]\nexecutable_path = \"sh\"\nargs = [\"-c\", \"{script}\"]\nstdin = \"attach\"\n"));
+    let app = App::up(&format!(
+        "[process.up]\nexecutable_path = \"sh\"\nargs = [\"-c\", \"{script}\"]\nstdin = \"attach\"\n"
+    ));
     let mut stream = attach(&app, "up-1");
     stream.write_all(b"shout\n").expect("written");
     stream.shutdown(Shutdown::Write).expect("half closed");
@@ -77,7 +79,8 @@ fn who_stops_speaking_ends_the_stdin_and_still_hears_the_rest() {
 #[test]
 fn a_slow_reader_is_told_what_it_missed_and_holds_nobody_up() {
     let script = "read go; seq 1 400000; echo END; exec sleep 1000";
-    let process = format!("[process.loud]\nexecutable_path = \"sh\"\nargs = [\"-c\", \"{script}\"]\nstdin = \"attach\"\n");
+    let process =
+        format!("[process.loud]\nexecutable_path = \"sh\"\nargs = [\"-c\", \"{script}\"]\nstdin = \"attach\"\n");
     let app = App::up(&process);
     let mut slow = attach(&app, "loud-1");
     slow.write_all(b"go\n").expect("written");
