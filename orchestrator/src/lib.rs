@@ -13,3 +13,5 @@ pub mod runtime;
 pub mod server;
 pub mod signal;
 pub mod supervisor;
+#[cfg(windows)]
+mod windows_user;

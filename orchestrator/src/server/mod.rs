@@ -16,8 +16,6 @@ mod request;
 mod session;
 mod stream;
 mod subscribe;
-#[cfg(windows)]
-mod windows_user;
 
 #[cfg(test)]
 mod tests;

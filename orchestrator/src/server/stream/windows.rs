@@ -16,7 +16,7 @@ use interprocess::os::windows::security_descriptor::SecurityDescriptor;
 use tokio::io::{AsyncReadExt, AsyncWrite};
 
 use super::MAX_READ;
-use crate::server::windows_user;
+use crate::windows_user;
 
 /// How long a pipe may be silent until all that was sent counts as arrived: there is no way to ask.
 const SILENCE: Duration = Duration::from_millis(10);

@@ -11,13 +11,13 @@ use windows_sys::Win32::System::Threading::{
 };
 
 /// The SID of this process's user, in its string form.
-pub(super) fn own_sid() -> io::Result<String> {
+pub(crate) fn own_sid() -> io::Result<String> {
     // SAFETY: GetCurrentProcessId takes nothing and cannot fail.
     sid_of(unsafe { GetCurrentProcessId() })
 }
 
 /// The SID of another process's user, in its string form.
-pub(super) fn sid_of(pid: u32) -> io::Result<String> {
+pub(crate) fn sid_of(pid: u32) -> io::Result<String> {
     let token = token_of(pid)?;
     // A TOKEN_USER and the SID it points to; u64s, so that the struct in front lies aligned.
     let mut room = [0u64; 32];
