@@ -4,8 +4,10 @@
 //! Who reads: at any time at most one thread *drives* the line (waits for it, reads, writes leftovers, reconnects). A
 //! caller that waits for something drives itself, so that an answer costs one wakeup; otherwise the I/O thread does.
 
+mod told;
+mod waiting;
+
 use std::collections::{BTreeMap, HashMap};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -317,130 +319,6 @@ impl Link {
         }
         self.release(state);
         Ok(())
-    }
-
-    // ---- waiting ----
-
-    /// Waits until `ready` says so, driving the line meanwhile if nobody else does. `until_stop`: a stop request that
-    /// comes while waiting ends it. Callbacks are run on the way.
-    pub(crate) fn wait_for<'a, T>(
-        self: &'a Arc<Self>,
-        mut state: Guard<'a>,
-        deadline: Option<Instant>,
-        until_stop: bool,
-        mut ready: impl FnMut(&mut State) -> Option<Result<T>>,
-    ) -> (Guard<'a>, Result<T>) {
-        let was_stopped = state.stopped;
-        self.write_if_idle(&mut state);
-        loop {
-            if let Some(done) = ready(&mut state) {
-                return (state, done);
-            }
-            if until_stop && state.stopped && !was_stopped {
-                return (state, Err(stopping()));
-            }
-            if let Some(dead) = state.dead.clone() {
-                return (state, Err(dead));
-            }
-            if deadline.is_some_and(|at| at <= Instant::now()) {
-                self.leave_to_io(&mut state);
-                return (state, Err(Error::new(ErrorCode::TimedOut, "cannot wait any longer: the time given is over")));
-            }
-            state = if state.driving { self.wait_for_driver(state, deadline) } else { self.drive(state, deadline) };
-        }
-    }
-
-    /// One turn at driving.
-    fn drive<'a>(self: &'a Arc<Self>, mut state: Guard<'a>, deadline: Option<Instant>) -> Guard<'a> {
-        state.driving = true;
-        state.turns += 1;
-        state = self.step(state, deadline);
-        state.driving = false;
-        if state.waiting > 0 {
-            self.changed.notify_all();
-        }
-        if state.io.sleeps_for_long {
-            self.io_wake.notify_one();
-        }
-        self.run_due(state)
-    }
-
-    fn wait_for_driver<'a>(&self, mut state: Guard<'a>, deadline: Option<Instant>) -> Guard<'a> {
-        state.waiting += 1;
-        if state.io.is_driving {
-            // It makes way: to be woken by it for every answer would cost one wakeup more than reading oneself.
-            self.waker.wake();
-        }
-        state = match deadline.map(|at| at.saturating_duration_since(Instant::now())) {
-            Some(left) => self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
-            None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
-        };
-        state.waiting -= 1;
-        state
-    }
-
-    pub(crate) fn notify_waiting(&self, state: &State) {
-        if state.waiting > 0 {
-            self.changed.notify_all();
-        }
-    }
-
-    /// Lets go of the lock and runs what is due.
-    pub(crate) fn release(&self, state: Guard<'_>) {
-        if state.due.is_empty() { drop(state) } else { drop(self.run_due(state)) }
-    }
-
-    /// Runs the callbacks that are due, without the lock: they may call anything of this client.
-    pub(crate) fn run_due<'a>(&'a self, mut state: Guard<'a>) -> Guard<'a> {
-        while !state.due.is_empty() {
-            let due = std::mem::take(&mut state.due);
-            drop(state);
-            for call in due {
-                // The panic of a callback is its author's; it has been printed and must not end our thread.
-                let _ = catch_unwind(AssertUnwindSafe(call));
-            }
-            state = self.lock();
-        }
-        state
-    }
-
-    /// Was it shut?
-    pub(crate) fn is_shut(&self) -> bool {
-        self.lock().io.must_end
-    }
-
-    /// Ends this link: nothing goes any more, whoever waits gets CLOSED.
-    pub(crate) fn shut(&self) {
-        let mut state = self.lock();
-        if !std::mem::replace(&mut state.io.must_end, true) {
-            let error = closed();
-            let event = state.session.end(error);
-            self.apply(&mut state, event);
-            self.waker.wake();
-            self.io_wake.notify_all();
-            self.changed.notify_all();
-        }
-        self.release(state);
-    }
-}
-
-impl State {
-    /// Room for `body`, or why there will be none; `None`: not yet.
-    fn room(&mut self, body: &Body<'_>) -> Option<Result<()>> {
-        match self.session.take_error() {
-            Err(error) => Some(Err(error)),
-            Ok(()) if self.session.has_room(body) => Some(Ok(())),
-            Ok(()) => self.session.refused().map(|error| Err(error.clone())),
-        }
-    }
-
-    /// Are all sends up to `last` acknowledged? `None`: not yet.
-    pub(crate) fn flushed(&mut self, last: u64) -> Option<Result<()>> {
-        match self.session.take_error() {
-            Err(error) => Some(Err(error)),
-            Ok(()) if self.session.acked() >= last => Some(Ok(())),
-            Ok(()) => self.session.refused().map(|error| Err(error.clone())),
-        }
     }
 }
 
