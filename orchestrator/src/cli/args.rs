@@ -235,7 +235,7 @@ pub struct UddSend {
     #[arg(short, long, value_name = "K", default_value = "")]
     pub key: String,
     /// Every line of stdin is a record of its own.
-    #[arg(long, conflicts_with_all = ["data", "expect_seq"])]
+    #[arg(long, conflicts_with = "expect_seq")]
     pub lines: bool,
     /// Only if the key's newest record has this seq (0: if it has none); exit code 1 otherwise.
     #[arg(long, value_name = "SEQ")]

@@ -114,7 +114,7 @@ fn processes(raw: Vec<(At<String>, RawProcess)>, folder: &Path, problems: &mut P
         let (first, next) = (circle[0], circle[1 % circle.len()]);
         let edge = dependences[first].iter().find(|edge| edge.value == next);
         let walk: Vec<_> = circle.iter().chain([&first]).map(|&index| bare(&names[index])).collect();
-        let message = format!("cannot order the processes: depends_on goes in a circle: {}", walk.join(" -> "));
+        let message = format!("cannot order the processes: depends_on has a cycle: {}", walk.join(" -> "));
         problems.push(edge.map_or(0..0, |edge| edge.span.clone()), message);
     }
     specs

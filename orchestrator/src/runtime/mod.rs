@@ -120,11 +120,13 @@ async fn live(started: Started, names: Vec<String>) {
     let _ = events.send(Event::Up { names });
     driver.drive().await;
 
-    hub.report(own_facts(EventKind::OrchestratorStopped, None));
     output.reports(layout.reports(), hub.reports_json());
     hub.close().await;
     output.close();
     start::remove_files(&layout);
+    if hub.purge_requested() {
+        start::remove_context(&layout);
+    }
     tracing::info!("ended");
     drop(lock);
 }

@@ -134,6 +134,14 @@ pub(super) fn remove_files(layout: &Layout) {
     }
 }
 
+/// Empties the context: everything that was published and reported.
+pub(super) fn remove_context(layout: &Layout) {
+    let gone = [std::fs::remove_dir_all(layout.context()), std::fs::remove_file(layout.reports())];
+    for error in gone.into_iter().filter_map(Result::err).filter(|error| error.kind() != io::ErrorKind::NotFound) {
+        tracing::warn!("cannot empty the context in {}: {error}", layout.root().display());
+    }
+}
+
 #[cfg(unix)]
 fn remove_sockets(layout: &Layout) -> io::Result<()> {
     use std::fs;

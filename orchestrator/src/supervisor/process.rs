@@ -278,7 +278,7 @@ impl Slot {
                 self.queue(step, another);
                 State::Backoff { until, order }
             }
-            Input::Due if step.now.mono >= until => self.wait(step, order),
+            Input::Due if step.now.mono >= until => self.follow_up(step, order),
             Input::Stop(_, next) => self.call_off(step, order, next),
             Input::Disarm => self.call_off(step, order, Next::Rest),
             Input::Go(_)
@@ -533,13 +533,18 @@ impl Slot {
     fn restart(&mut self, step: &mut Step<'_>, mut run: Run, why: &str) -> State {
         let delay = backoff::delay(&step.spec.backoff, self.streak);
         self.streak = self.streak.saturating_add(1);
-        self.restarts = self.restarts.saturating_add(1);
         let order = mem::take(&mut run.order);
         if delay.is_zero() {
-            return self.wait(step, order);
+            return self.follow_up(step, order);
         }
         step.report(EventKind::Backoff, Some(&run), Some(format!("{why}; the next run starts in {delay:?}")));
         State::Backoff { until: step.now.mono.saturating_add(delay), order }
+    }
+
+    /// The run that policy wants after the one that ended.
+    fn follow_up(&mut self, step: &mut Step<'_>, order: Order) -> State {
+        self.restarts = self.restarts.saturating_add(1);
+        self.wait(step, order)
     }
 
     fn stop(&mut self, step: &mut Step<'_>) -> State {

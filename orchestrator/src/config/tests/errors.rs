@@ -272,7 +272,7 @@ fn dependences() {
         [process.one]\nexecutable_path = 'x'\ndepends_on = ['three']\n\
         [process.two]\nexecutable_path = 'x'\ndepends_on = ['one']\n\
         [process.three]\nexecutable_path = 'x'\ndepends_on = ['two']\ntrigger_type = 'dependence_finish'\n";
-    let told = "copo.toml:7:15: cannot order the processes: depends_on goes in a circle: one -> three -> two -> one";
+    let told = "copo.toml:7:15: cannot order the processes: depends_on has a cycle: one -> three -> two -> one";
     assert_eq!(problems(circle), told);
 }
 
@@ -330,7 +330,7 @@ fn what_can_be_found_together_is_told_together() {
         "copo.toml:1:15: cannot use \"\" as the application's name: it is empty\n\
          copo.toml:2:10: cannot run process \"a\": executable_path is missing\n\
          copo.toml:3:15: cannot let process \"a\" depend on \"x\": there is no such process\n\
-         copo.toml:3:20: cannot order the processes: depends_on goes in a circle: a -> b -> a\n\
+         copo.toml:3:20: cannot order the processes: depends_on has a cycle: a -> b -> a\n\
          copo.toml:7:12: cannot use process.b.replicas: 0 is not from 1 to 10000"
     );
     assert_eq!(problems("a = \nb = [1 2]\nc = 'x' 'y' 'z'\n[d\n").lines().count(), 4);

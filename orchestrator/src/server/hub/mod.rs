@@ -221,13 +221,7 @@ impl Hub {
             }
         };
         let _ = tokio::time::timeout(FAREWELL, all_gone).await;
-        let mut context = self.context.borrow_mut();
-        if self.purges.get()
-            && let Err(error) = context.purge(wall_clock(), crate::layout::ORCHESTRATOR)
-        {
-            warn!("cannot empty the context: {error}");
-        }
-        context.close();
+        self.context.borrow_mut().close();
     }
 }
 

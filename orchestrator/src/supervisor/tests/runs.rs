@@ -60,7 +60,7 @@ fn the_first_restart_comes_at_once_and_the_next_ones_wait_longer_each_time() {
     world.spawned("a-1");
     world.exit("a-1", FAILURE);
     assert_eq!(world.orc.next_deadline().and_then(|at| at.mono), Some(world.now.mono + Duration::from_secs(1)));
-    assert_eq!(world.status("a-1").restarts, 3);
+    assert_eq!(world.status("a-1").restarts, 2, "the third is still to come");
 }
 
 #[test]
