@@ -47,7 +47,10 @@ fn a_wrong_configuration_is_named_by_place_and_thing() {
 #[test]
 fn a_name_that_makes_the_socket_path_too_long_is_refused_at_load() {
     let name = "n".repeat(63);
-    bad(&format!("application = \"{name}\"\n[process.{name}]\nexecutable_path = \"true\"\n"), &["socket", "107 are possible"]);
+    bad(
+        &format!("application = \"{name}\"\n[process.{name}]\nexecutable_path = \"true\"\n"),
+        &["socket", "107 are possible"],
+    );
 }
 
 #[test]

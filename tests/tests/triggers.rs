@@ -101,7 +101,8 @@ timezone = "Europe/Vienna"
     let times: Vec<u64> = app.log("tick-1").iter().map(|line| line.parse().expect("microseconds")).collect();
     assert!(times.windows(2).all(|pair| pair[1] > pair[0]), "{times:?}");
     assert!(times.iter().all(|time| time % 1_000_000 == 0), "{times:?}");
-    let is_skipped = |report: &serde_json::Value| report["facts"]["event"] == "skipped" && report["facts"]["process"] == "long";
+    let is_skipped =
+        |report: &serde_json::Value| report["facts"]["event"] == "skipped" && report["facts"]["process"] == "long";
     eventually("the overlapping one is skipped, and said", || app.reports().iter().any(is_skipped));
     assert_eq!(app.read("long").lines().count(), 1);
     let yearly = &app.ps()["yearly-1"];

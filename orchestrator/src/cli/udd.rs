@@ -27,7 +27,10 @@ pub fn run(place: &Place, udd: &Udd) -> Outcome {
 fn send(client: &Client, send: &UddSend) -> Outcome {
     if send.lines {
         if send.data.as_deref().is_some_and(|data| data != "-") {
-            return Err(Failure::of(ErrorCode::InvalidArgument, "cannot send lines: --lines reads stdin, so the data may only be -"));
+            return Err(Failure::of(
+                ErrorCode::InvalidArgument,
+                "cannot send lines: --lines reads stdin, so the data may only be -",
+            ));
         }
         send_lines(client, &send.key)?;
     } else {
