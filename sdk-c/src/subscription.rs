@@ -77,6 +77,9 @@ unsafe fn translate(options: &CopoSubscribeOptions) -> Result<SubscribeOptions, 
         COPO_FROM_TIME => From::Time(options.start),
         _ => return Err(Failure::argument("options.from", "it is none of COPO_FROM_…")),
     };
+    if options.no_records && !options.reports {
+        return Err(Failure::argument("options.no_records", "neither records nor reports are left to give"));
+    }
     let mut translated = SubscribeOptions::default().from(from).records(!options.no_records).reports(options.reports);
     // SAFETY: this function's own promise.
     if let Some(pattern) = unsafe { optional_text("options.key_pattern", options.key_pattern) }? {
