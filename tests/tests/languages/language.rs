@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use copo_tests::build::{binary, hold_build_lock, strip_cargo_environment, target, workspace};
+use copo_tests::build::{binary, copo, hold_build_lock, strip_cargo_environment, target, workspace};
 
 /// A language of the SDKs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +61,21 @@ impl Language {
             Self::C => c(),
             Self::Python => python(),
             Self::Node => node(),
+        }
+    }
+}
+
+impl Language {
+    /// The language's own tests of what only it has, beside the common scenarios.
+    pub fn own_suite(self, actor: &Actor) -> Option<Command> {
+        match self {
+            Self::Python => {
+                let mut suite = Command::new(&actor.program);
+                suite.args(["-B", "-m", "unittest", "discover", "-s"]).arg(workspace().join("bindings-python/tests"));
+                suite.env("COPO_BIN", copo());
+                Some(suite)
+            }
+            Self::Rust | Self::C | Self::Node => None,
         }
     }
 }

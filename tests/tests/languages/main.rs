@@ -24,12 +24,18 @@ fn main() -> std::process::ExitCode {
     for language in language::ALL {
         let chosen: Vec<_> =
             scenarios::ALL.iter().filter(|scenario| is_chosen(&words, language, scenario.name)).collect();
-        if chosen.is_empty() {
+        let is_suite_chosen = is_chosen(&words, language, OWN_SUITE);
+        if chosen.is_empty() && !is_suite_chosen {
             continue;
         }
         println!("building for {}", language.name());
         match language.prepare() {
-            Ok(actor) => chosen.iter().for_each(|scenario| tally.run(language, &actor, scenario)),
+            Ok(actor) => {
+                chosen.iter().for_each(|scenario| tally.run(language, &actor, scenario));
+                if let Some(suite) = language.own_suite(&actor).filter(|_| is_suite_chosen) {
+                    tally.run_suite(language, suite);
+                }
+            }
             Err(language::Unready::Missing(tool)) if std::env::var_os("CI").is_none() => {
                 println!("test {} ... ignored, no {tool}", language.name());
                 tally.ignored += chosen.len();
@@ -42,6 +48,10 @@ fn main() -> std::process::ExitCode {
     }
     tally.close()
 }
+
+/// What a language's own tests are called here.
+#[cfg(unix)]
+const OWN_SUITE: &str = "its_own_tests";
 
 #[cfg(unix)]
 fn is_chosen(words: &[String], language: language::Language, scenario: &str) -> bool {
@@ -87,6 +97,15 @@ impl Tally {
                 self.failed += 1;
             }
         }
+    }
+
+    fn run_suite(&mut self, language: language::Language, mut suite: std::process::Command) {
+        let verdict = match suite.status() {
+            Ok(status) if status.success() => "ok",
+            Ok(_) | Err(_) => "FAILED",
+        };
+        println!("test {}::{OWN_SUITE} ... {verdict}", language.name());
+        if verdict == "ok" { self.passed += 1 } else { self.failed += 1 }
     }
 
     fn close(self) -> std::process::ExitCode {
