@@ -157,6 +157,23 @@ fn files_are_there_while_it_runs_and_gone_afterwards() {
 }
 
 #[test]
+fn a_cron_run_is_told_the_time_it_was_scheduled_for() {
+    let schedule = "trigger_type = \"cron\"\ntrigger_definition = \"* * * * * *\"";
+    let app = App::up(&sh("tick", "echo $COPO_SCHEDULED_TIME", schedule));
+
+    let times: Vec<u64> = app.lines("tick-1", 2).iter().map(|line| line.parse().expect("a time")).collect();
+
+    assert!(times.windows(2).all(|pair| pair[0] < pair[1]), "{times:?}");
+    assert!(times.iter().all(|time| time % 1_000_000 == 0), "{times:?}");
+    let started = app.reported("started", "tick-1");
+    assert!(
+        app.reports()
+            .iter()
+            .any(|report| report["facts"] == started && report["report_time"].as_u64() >= Some(times[0]))
+    );
+}
+
+#[test]
 fn a_second_orchestrator_is_refused_and_names_the_first() {
     let app = App::up(&sh("web", "exec sleep 1000", ""));
     let first = Holder { pid: app.pid(), config_path: app.config() };

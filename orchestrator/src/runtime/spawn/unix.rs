@@ -13,7 +13,6 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use rustix::io::{Errno, ioctl_fionread, read};
-use rustix::pipe::{PipeFlags, pipe_with};
 use tokio::net::unix::pipe;
 
 use super::{Launch, Spawned};
@@ -31,12 +30,13 @@ pub(in crate::runtime) type StdinEnd = OwnedFd;
 const LARGE_PIPE: usize = 1024 * 1024;
 
 pub(super) fn spawn(program: &Path, launch: &Launch) -> io::Result<Spawned> {
-    let (output, write_end) = pipe_with(PipeFlags::CLOEXEC)?;
+    // Both ends are closed in every other child (FD_CLOEXEC).
+    let (output, write_end) = io::pipe()?;
     let (stdin, child_stdin) = match launch.stdin {
         Stdin::Null => (None, Stdio::null()),
         Stdin::Attach => {
-            let (read_end, write_end) = pipe_with(PipeFlags::CLOEXEC)?;
-            (Some(write_end), Stdio::from(read_end))
+            let (read_end, write_end) = io::pipe()?;
+            (Some(write_end.into()), Stdio::from(read_end))
         }
     };
     let mut command = Command::new(program);
@@ -55,7 +55,7 @@ pub(super) fn spawn(program: &Path, launch: &Launch) -> io::Result<Spawned> {
     let pid = process.id();
     let group = Group::of(pid);
     match Child::watch(pid) {
-        Ok(child) => Ok(Spawned { pid, child, group, output, stdin }),
+        Ok(child) => Ok(Spawned { pid, child, group, output: output.into(), stdin }),
         Err(error) => {
             group.kill();
             group.reap();
