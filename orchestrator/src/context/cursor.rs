@@ -5,19 +5,17 @@
 
 use std::collections::HashMap;
 
-use bytes::Bytes;
 use copo_proto::key::Pattern;
-use copo_proto::{frame as framing, v1};
+use copo_proto::v1;
 use v1::gap::Cause;
 
+use super::batch::Out;
 use super::block::{HEAD, Head};
 use super::frame;
 use super::segment::{At, Position, Segment, Step};
 use super::stream::{Cut, Stream};
 use super::{Batch, Floor};
 
-/// A pattern that matches nothing looks at so many bytes before others get their turn.
-const SCAN: usize = 1 << 20;
 /// So many keys' answers of the pattern are remembered.
 const REMEMBERED: usize = 4096;
 
@@ -108,7 +106,7 @@ impl Cursor {
     }
 
     pub(super) fn read(&mut self, view: &View<'_>, budget: usize) -> Batch {
-        let mut out = Out::new(view, budget);
+        let mut out = Out::new(view.log_id, budget);
         if let Some(gap) = self.opening.take() {
             out.message(v1::server_message::Kind::Gap(gap));
         }
@@ -125,7 +123,7 @@ impl Cursor {
     }
 
     /// Delivers what is next in Seq order; false when there is nothing.
-    fn advance(&mut self, view: &View<'_>, out: &mut Out<'_>) -> bool {
+    fn advance(&mut self, view: &View<'_>, out: &mut Out) -> bool {
         let record = self.records.as_mut().map_or(Next::Nothing, |lane| lane.look(view.records.0, &view.records.1));
         let report = self.reports.as_mut().map_or(Next::Nothing, |lane| lane.look(view.reports.0, &view.reports.1));
         let records_first = record.order() <= report.order();
@@ -165,7 +163,7 @@ impl Cursor {
         true
     }
 
-    fn end_if_done(&mut self, view: &View<'_>, out: &mut Out<'_>) {
+    fn end_if_done(&mut self, view: &View<'_>, out: &mut Out) {
         for lane in [&mut self.records, &mut self.reports].into_iter().flatten() {
             lane.next = lane.next.max(view.head + 1);
         }
@@ -174,7 +172,7 @@ impl Cursor {
         }
     }
 
-    fn end(&mut self, out: &mut Out<'_>) {
+    fn end(&mut self, out: &mut Out) {
         self.ended = true;
         out.message(v1::server_message::Kind::End(v1::End { code: v1::ErrorCode::Ok.into() }));
     }
@@ -289,7 +287,7 @@ impl Lane {
         head: &Head,
         to: u64,
         pattern: Option<&mut Selection>,
-        out: &mut Out<'_>,
+        out: &mut Out,
     ) -> u64 {
         let segment = stream.segment(self.position.segment).expect("just looked at");
         let from = offset + HEAD + self.position.inner;
@@ -349,7 +347,7 @@ impl Selection {
     }
 
     /// Delivers the frames whose keys match, neighbours in one slice.
-    fn deliver(&mut self, segment: &Segment, from: usize, end: usize, out: &mut Out<'_>) {
+    fn deliver(&mut self, segment: &Segment, from: usize, end: usize, out: &mut Out) {
         out.looked_at += end - from;
         let (mut run, mut at) = (from, from);
         while let Some(length) = frame::first_len(segment.chunk.bytes(at, end)) {
@@ -360,49 +358,5 @@ impl Selection {
             at += length;
         }
         out.range(segment, run, at);
-    }
-}
-
-/// A batch being put together.
-struct Out<'a> {
-    view: &'a View<'a>,
-    batch: Batch,
-    budget: usize,
-    taken: usize,
-    looked_at: usize,
-    /// What is visible of the segment last read from: number, where it begins, and the range itself. Slices of it cost
-    /// next to nothing.
-    region: Option<(*const Segment, usize, Bytes)>,
-}
-
-impl<'a> Out<'a> {
-    fn new(view: &'a View<'a>, budget: usize) -> Self {
-        Self { view, batch: Batch::default(), budget, taken: 0, looked_at: 0, region: None }
-    }
-
-    fn has_budget(&self) -> bool {
-        self.taken < self.budget.max(1) && self.looked_at < self.budget.max(SCAN)
-    }
-
-    fn range(&mut self, segment: &Segment, from: usize, to: usize) {
-        if from == to {
-            return;
-        }
-        let known = self.region.take().filter(|(of, start, _)| std::ptr::eq(*of, segment) && *start <= from);
-        let (of, start, bytes) = known.unwrap_or_else(|| (segment, from, segment.chunk.shared(from, segment.visible)));
-        self.batch.slices.push(bytes.slice(from - start..to - start));
-        self.taken += to - from;
-        self.region = Some((of, start, bytes));
-    }
-
-    fn gap(&mut self, cause: Cause, first: u64, last: u64) {
-        let log_id = self.view.log_id.to_vec().into();
-        self.message(v1::server_message::Kind::Gap(v1::Gap { cause: cause.into(), first, last, log_id }));
-    }
-
-    fn message(&mut self, kind: v1::server_message::Kind) {
-        let frame = framing::to_vec(&v1::ServerMessage { kind: Some(kind) });
-        self.taken += frame.len();
-        self.batch.slices.push(frame.into());
     }
 }

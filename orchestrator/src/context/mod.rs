@@ -12,12 +12,11 @@
 use std::io;
 use std::path::Path;
 
-use bytes::Bytes;
-use copo_proto::{Message, key, v1};
+use copo_proto::{key, v1};
 
-use crate::layout::ORCHESTRATOR;
 use crate::plan::{ContextSpec, Durability};
 
+mod batch;
 mod block;
 mod clients;
 mod cursor;
@@ -27,178 +26,32 @@ pub mod json;
 mod keys;
 mod publish;
 mod recover;
+mod reports;
 mod segment;
 mod sentence;
 mod store;
 mod stream;
+mod terms;
 mod upkeep;
 
-use block::{Content, HEAD, Head};
 use clients::Clients;
 pub use cursor::Cursor;
 use cursor::{From, View, Wanted};
 use keys::Keys;
 use recover::Tail;
-use segment::Step;
 use store::{Disk, Meta, MetaFile};
 use stream::{Limits, Stream, Tag};
+pub use terms::{
+    Answer, Batch, Body, ClientId, Finding, Floor, JoinError, Known, OpenError, Published, Send, StoreError,
+    SubscribeError, WINDOW,
+};
 
-/// Reports in reports.json (C7).
-const REPORTS_IN_JSON: u64 = 1_000;
 /// The stream of kept things is cleaned only when more than this is waste, in bytes.
 const CLEAN_ABOVE: usize = stream::SMALLEST;
+/// A record's length has to fit into a block's, whatever is configured.
+const LARGEST_RECORD: usize = 1 << 30;
 /// Reports have no limit in bytes; their segments grow as if this were retained.
 const REPORTS_BYTES: u64 = 64 * 1024 * 1024;
-
-/// 16 random bytes per client handle (C4).
-pub type ClientId = [u8; 16];
-
-/// How many unacknowledged sends a client may have under way; so many newest numbers keep their Seq.
-pub const WINDOW: u32 = 65_536;
-
-/// One numbered send, borrowed from wherever the session read it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Send<'a> {
-    /// 1, 2, 3… per client.
-    pub number: u64,
-    /// What is sent.
-    pub body: Body<'a>,
-}
-
-/// What a send holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Body<'a> {
-    /// A record.
-    Udd {
-        /// `""` or a key. Checked again here, as is the size: an SDK never numbers an ill-formed send, so one that comes
-        /// ends the connection.
-        key: &'a str,
-        /// Its data.
-        data: &'a [u8],
-        /// Append only if the newest record of the key has this Seq (0: none).
-        expect_seq: Option<u64>,
-    },
-    /// A report.
-    Meta {
-        /// Its data.
-        data: &'a [u8],
-    },
-}
-
-/// What became of a batch of sends: to be written to the client in this order.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Published {
-    /// Acknowledgements and failures, in order of numbers.
-    pub answers: Vec<Answer>,
-    /// The head moved: wake subscribers.
-    pub appended: bool,
-    /// With `when_full = "wait"`: from this number on nothing was taken, because it would trim what a connected
-    /// subscriber has still to read. Publish again from it when the floor has moved.
-    pub blocked: Option<u64>,
-    /// The connection is to end with this error (a hole in the numbers, or a client that was forgotten).
-    pub refused: Option<v1::Error>,
-}
-
-/// One answer to sends.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Answer {
-    /// All up to this number are stored.
-    Ack(v1::Ack),
-    /// This number could not be taken (NO_SPACE, INTERNAL: later ones are ignored until it is sent again), or was
-    /// taken and not appended (CONFLICT).
-    Failed(v1::SendFailed),
-}
-
-/// What is known of a client that comes (back).
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Known {
-    /// Number of its last send that was taken.
-    pub last_number: u64,
-    /// The Seqs of its newest taken sends.
-    pub taken: Vec<v1::Taken>,
-}
-
-/// Why a client may not join.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum JoinError {
-    /// It was away for more than 24 hours.
-    #[error("cannot go on with this client: it was away for more than 24 hours")]
-    Expired,
-    /// Its id is bound to another token.
-    #[error("cannot use this client id: it belongs to another token")]
-    NotBound,
-}
-
-/// Why the context cannot be opened.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot open the context in {path}: {why}")]
-pub struct OpenError {
-    /// Its folder.
-    pub path: std::path::PathBuf,
-    /// Why.
-    pub why: io::Error,
-}
-
-/// Why something could not be stored.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// There is no room; nothing was stored.
-    #[error("cannot store it: no space left")]
-    NoSpace,
-    /// The disk failed; nothing was stored.
-    #[error("cannot store it: {0}")]
-    Disk(io::Error),
-}
-
-impl std::convert::From<io::Error> for StoreError {
-    fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => Self::NoSpace,
-            _ => Self::Disk(error),
-        }
-    }
-}
-
-/// A part of the stored log that is lost; to be reported as `damaged`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// First Seq that may be lost.
-    pub first: u64,
-    /// Last Seq that may be lost; the Seq before `first` when it is not known how far the damage reaches.
-    pub last: u64,
-    /// A sentence that names file, place and Seqs.
-    pub reason: String,
-}
-
-/// A place in the log of records that is not to be trimmed (`when_full = "wait"`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Floor {
-    count: u64,
-    bytes: u64,
-}
-
-#[cfg(test)]
-impl Floor {
-    /// For tests: after so many records, of so many bytes.
-    pub(crate) fn at(count: u64, bytes: u64) -> Self {
-        Self { count, bytes }
-    }
-}
-
-/// Frames ready for the wire.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Batch {
-    /// Whole frames, gap frames and the end frame included; each slice holds one or more.
-    pub slices: Vec<Bytes>,
-    /// There is nothing more for now: wait for the head to move. When false, read again (even if `slices` is empty:
-    /// a pattern may have matched nothing in a long stretch).
-    pub caught_up: bool,
-    /// The subscription is over; the End frame is among `slices`.
-    pub end: bool,
-}
-
-/// Why a subscription is refused.
-pub type SubscribeError = v1::Error;
 
 /// The shared context of one application.
 #[derive(Debug)]
@@ -246,7 +99,7 @@ impl Context {
         let reports = Limits { records: retain.reports, ..Limits::NONE };
         Ok(Self {
             durability: spec.durability,
-            max_record: spec.max_record,
+            max_record: spec.max_record.min(LARGEST_RECORD),
             disk,
             meta: Meta { log_id: new_log_id()?, ..Meta::default() },
             meta_file,
@@ -357,26 +210,6 @@ impl Context {
         self.clients.leave(client, now);
     }
 
-    /// Appends a report of the orchestrator's own; its sentence is made from the facts. Returns its Seq.
-    pub fn report(&mut self, now: u64, facts: v1::Facts) -> Result<u64, StoreError> {
-        let (sentence, facts) = (sentence::of(&facts), facts.encode_to_vec());
-        let (second, third) = (sentence.as_bytes(), facts.as_slice());
-        let parts = frame::Parts { kind: frame::Kind::Report, sent_by: ORCHESTRATOR.as_bytes(), second, third };
-        let head = Head {
-            length: HEAD + parts.len(),
-            client: [0; 16],
-            first_number: 0,
-            first_seq: 0,
-            time: now,
-            count: 1,
-            content: Content::Reports,
-            keyed: false,
-        };
-        let (seq, _) = self.append(head, std::iter::once(parts))?;
-        self.commit()?;
-        Ok(seq)
-    }
-
     /// The newest record of a key, or of all. Of a key that is not `""` it stays readable beyond retention, up to
     /// `retain.keys`.
     #[must_use]
@@ -454,31 +287,6 @@ impl Context {
     #[doc(hidden)]
     pub fn limit_disk(&mut self, bytes: Option<u64>) {
         self.disk.limit = bytes;
-    }
-
-    /// reports.json as it is to stand on disk (C7): a whole document with the newest 1,000 reports.
-    #[must_use]
-    pub fn reports_json(&self) -> Vec<u8> {
-        let from = self.reports.end.count.saturating_sub(REPORTS_IN_JSON.min(self.reports.limits.records));
-        let mut position = self.reports.seek(|at| at.count >= from);
-        let mut reports = Vec::new();
-        while let Some(segment) = self.reports.segment(position.segment) {
-            match segment.step(position.offset, u64::MAX) {
-                Step::Block(offset, head) => {
-                    let mut frames = &segment.frames(offset, &head)[position.inner..];
-                    while let Some(length) = frame::first_len(frames) {
-                        reports.extend(frame::report(&frames[..length]));
-                        frames = &frames[length..];
-                    }
-                    (position.offset, position.inner) = (offset + head.stride(), 0);
-                }
-                Step::Hole(_) | Step::End => match self.reports.start_after(segment.id()) {
-                    Some(start) => position = start,
-                    None => break,
-                },
-            }
-        }
-        json::reports_document(&reports)
     }
 
     /// A clean stop: all is on disk, and the next open need not doubt the tail.

@@ -54,7 +54,12 @@ impl Context {
                     lost_before = true;
                     self.disk.put_aside(name)?;
                     let last = self.stream(tag).last_seq();
-                    self.tell(last + 1, last, format!("the header of {name} is damaged; the file is put aside"), None);
+                    self.tell(
+                        tag,
+                        (last + 1, last),
+                        format!("the header of {name} is damaged; the file is put aside"),
+                        None,
+                    );
                     tail = Tail::Lost;
                 }
             }
@@ -64,10 +69,13 @@ impl Context {
         if newest > last && newest >= stream.next_id {
             stream.next_id = newest + 1;
             let (seq, name) = (stream.last_seq(), stream.file_name(newest));
-            self.tell(seq + 1, seq, format!("{name} is missing"), None);
+            self.tell(tag, (seq + 1, seq), format!("{name} is missing"), None);
             tail = Tail::Lost;
         }
         self.meta.newest.insert(tag.name().to_owned(), last);
+        self.meta
+            .told
+            .retain(|told| !told.starts_with(&prefix) || names.iter().any(|name| told.starts_with(name.as_str())));
         self.end_recovery(tag);
         Ok(tail)
     }
@@ -94,15 +102,15 @@ impl Context {
         let damage: Vec<Hole> = segment.holes.clone();
         for hole in &damage {
             let what = format!("{name} is damaged at byte {}", hole.from);
-            self.tell(hole.first, hole.last, what, Some(format!("{name}@{}", hole.from)));
+            self.tell(tag, (hole.first, hole.last), what, Some(format!("{name}@{}", hole.from)));
         }
         let last = self.stream(tag).last_seq();
         let follows = tag == Tag::Kept || (self.stream(tag).segments.is_empty() && !lost);
         if !follows && previous > last {
             segment.holes.insert(0, Hole { from: HEADER, to: HEADER, first: last + 1, last: previous });
             self.tell(
-                last + 1,
-                previous,
+                tag,
+                (last + 1, previous),
                 format!("what stood before {name} is missing"),
                 Some(format!("{name}@before")),
             );
@@ -112,7 +120,7 @@ impl Context {
             tail = if is_short { Tail::Lost } else { Tail::Torn };
             let last = segment.end.seq - 1;
             let what = if is_short { "is cut short" } else { "ends in a block that is not whole" };
-            self.tell(last + 1, last, format!("{name} {what}"), None);
+            self.tell(tag, (last + 1, last), format!("{name} {what}"), None);
             if is_short {
                 segment.write_header();
             }
@@ -196,17 +204,24 @@ impl Context {
     }
 
     /// Notes damage, unless it was told before (`once` names it).
-    fn tell(&mut self, first: u64, last: u64, what: String, once: Option<String>) {
-        let range = if first > last { format!("from Seq {first} on") } else { format!("Seqs {first} to {last}") };
-        let reason = format!("{what}: records may be lost {range}");
-        match once {
-            Some(name) if self.meta.told.contains(&name) => {}
-            Some(name) => {
-                self.meta.told.push(name);
-                self.findings.push(Finding { first, last, reason });
+    fn tell(&mut self, tag: Tag, (first, last): (u64, u64), what: String, once: Option<String>) {
+        let (lost, (first, last)) = match tag {
+            Tag::Records => ("records", (first, last)),
+            Tag::Reports => ("reports", (first, last)),
+            Tag::Kept => ("newest records of keys and numbers of clients", (1, 0)),
+        };
+        let range = match tag {
+            Tag::Kept => String::new(),
+            Tag::Records | Tag::Reports if first > last => format!(" from Seq {first} on"),
+            Tag::Records | Tag::Reports => format!(" from Seq {first} to {last}"),
+        };
+        if let Some(name) = once {
+            if self.meta.told.contains(&name) {
+                return;
             }
-            None => self.findings.push(Finding { first, last, reason }),
+            self.meta.told.push(name);
         }
+        self.findings.push(Finding { first, last, reason: format!("{what}: {lost} may be lost{range}") });
     }
 }
 

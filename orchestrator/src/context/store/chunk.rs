@@ -20,11 +20,20 @@ pub(in crate::context) struct Chunk {
     sealed: usize,
     /// The file behind it; `None`: anonymous memory.
     pub path: Option<PathBuf>,
+    /// The disk under it fails to take anything.
+    #[cfg(test)]
+    pub is_broken: bool,
 }
 
 impl Chunk {
     pub fn new(map: MmapRaw, path: Option<PathBuf>) -> Self {
-        Self { map: Arc::new(map), sealed: 0, path }
+        Self {
+            map: Arc::new(map),
+            sealed: 0,
+            path,
+            #[cfg(test)]
+            is_broken: false,
+        }
     }
 
     /// Bytes it holds.
@@ -82,6 +91,10 @@ impl Chunk {
     pub fn flush(&self, from: usize, to: usize) -> io::Result<()> {
         if self.path.is_none() || from == to {
             return Ok(());
+        }
+        #[cfg(test)]
+        if self.is_broken {
+            return Err(io::Error::other("broken for a test"));
         }
         self.map.flush_range(from, to - from)
     }

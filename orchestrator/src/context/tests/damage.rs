@@ -151,7 +151,7 @@ fn harm() -> impl Strategy<Value = Harm> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
     /// Whatever byte is hurt: what is delivered is what was sent, in order; what is missing lies in a gap or the log is
     /// another one, and is told; and the log can be used and opened again.

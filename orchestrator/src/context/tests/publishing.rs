@@ -175,3 +175,31 @@ fn time_never_runs_back() {
     rig.record("k", b"y");
     assert_eq!(rig.context.newest(rig.now, Some("k")).expect("there").sent_time, 9 * SECOND);
 }
+
+#[test]
+fn what_the_disk_failed_to_take_is_written_elsewhere_or_not_acknowledged() {
+    let mut power = spec();
+    power.durability = Durability::Power;
+    let mut rig = Rig::new(power);
+    rig.publish(&[udd("k", b"1"), Body::Meta { data: b"2" }]);
+    let broken = rig.context.records.segments.back().expect("one").id();
+    rig.context.records.segments.back_mut().expect("one").chunk.is_broken = true;
+    assert_eq!(rig.publish(&[udd("k", b"3"), udd("", b"4")]).answers, [ack(4, 4)]);
+    assert_eq!(rig.context.records.segments.back().expect("another").id(), broken + 1, "the segment is closed");
+    rig.context.records.segments.back_mut().expect("one").chunk.is_broken = true;
+    rig.context.limit_disk(Some(1));
+    let failed = rig.publish(&[udd("k", b"5"), udd("", b"6")]);
+    assert_eq!(code(&failed.answers[0]).0, 5);
+    assert_eq!((failed.answers.len(), failed.appended, rig.context.head()), (1, false, 4));
+    let mut all = rig.subscribe(both(first()));
+    assert_eq!(brief(&rig.read(&mut all)).len(), 4, "what is not on the disk is not shown");
+    assert_eq!(rig.context.publish(rig.now, &CLIENT, "s-1", &sends(6..=6, udd("", b"6"))).answers.len(), 1);
+    rig.context.limit_disk(None);
+    let again = rig.context.publish(rig.now, &CLIENT, "s-1", &sends(5..=6, udd("k", b"5")));
+    assert_eq!(again.answers, [ack(6, 6)]);
+    rig.kill();
+    assert_eq!(rig.context.findings(), []);
+    let mut all = rig.subscribe(both(first()));
+    assert_eq!(brief(&rig.read(&mut all)), (1..=6).map(Brief::At).collect::<Vec<_>>());
+    assert_eq!((rig.newest("k"), rig.context.join(&CLIENT, "token", 1).expect("joins").last_number), (Some(5), 6));
+}
