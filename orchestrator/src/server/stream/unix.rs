@@ -1,6 +1,8 @@
 //! Connections over Unix domain sockets.
 
+use std::fs::Permissions;
 use std::io::{self, IoSlice};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
@@ -17,6 +19,9 @@ use tokio::io::{AsyncReadExt, AsyncWrite};
 
 use super::MAX_READ;
 
+/// The mode of the socket file: for its own user alone.
+const OWN: u16 = 0o600;
+
 /// Where clients connect to.
 #[derive(Debug)]
 pub struct Listener(uds::Listener);
@@ -24,13 +29,22 @@ pub struct Listener(uds::Listener);
 /// Listens at `path`, for this user alone (0600). A socket file left by a killed orchestrator is replaced, and a living
 /// one's would be too: the caller holds the application's lock. Needs a tokio runtime around it.
 pub fn bind(path: &Path) -> io::Result<Listener> {
-    let options = ListenerOptions::new()
-        .name(path.to_fs_name::<GenericFilePath>()?)
-        .mode(0o600)
-        .try_overwrite(true)
-        // The lock leaves nobody to contend with; whoever meddles must not keep us from starting with an error.
-        .max_spin_time(Duration::from_secs(1));
-    options.create_tokio_as().map(Listener)
+    match options(path)?.mode(OWN as libc::mode_t).create_tokio_as() {
+        // macOS gives a socket no mode before its path exists. Until it has one, the folder (0700) and the check of every
+        // peer keep others out.
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+            let listener = options(path)?.create_tokio_as()?;
+            std::fs::set_permissions(path, Permissions::from_mode(OWN.into()))?;
+            Ok(Listener(listener))
+        }
+        bound => bound.map(Listener),
+    }
+}
+
+fn options(path: &Path) -> io::Result<ListenerOptions<'_>> {
+    let options = ListenerOptions::new().name(path.to_fs_name::<GenericFilePath>()?).try_overwrite(true);
+    // The lock leaves nobody to contend with; whoever meddles must not keep us from starting with an error.
+    Ok(options.max_spin_time(Duration::from_secs(1)))
 }
 
 impl Listener {

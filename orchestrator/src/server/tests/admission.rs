@@ -189,3 +189,16 @@ fn without_descriptors_the_server_waits_and_goes_on() {
         assert!(matches!(waiting.next().await, server_message::Kind::Welcome(_)));
     });
 }
+
+#[cfg(unix)]
+#[test]
+fn a_socket_file_that_a_killed_orchestrator_left_is_replaced() {
+    with_app(|app| async move {
+        let stale = app.dir.path().join("stale");
+        drop(std::os::unix::net::UnixListener::bind(&stale).expect("a socket"));
+        assert!(stale.exists(), "a listener leaves its file behind");
+        let listener = bind(&stale).expect("it is replaced");
+        std::os::unix::net::UnixStream::connect(&stale).expect("and leads to the new one");
+        drop(listener);
+    });
+}
