@@ -43,6 +43,8 @@ class Rolling:
 def main():
     figures = defaultdict(Rolling)
     published = defaultdict(float)
+    # Whoever has asked is told of a stop before the signal comes, and has time for its last sends.
+    copo.stop_requested()
     records = copo.udd_subscribe("machine/*")
     copo.ready()
     copo.meta_report("statistics are kept")

@@ -103,6 +103,7 @@ fn packages_import_only_whom_they_may() {
     for (folder, may) in allowed {
         let manifest = read(&Path::new(folder).join("Cargo.toml"));
         let dependencies = manifest.split("\n[dependencies]").nth(1).unwrap_or_default();
+        let dependencies = dependencies.split("\n[").next().unwrap_or_default();
         let imported = dependencies
             .lines()
             .filter_map(|line| line.split(['.', ' ', '=']).next())

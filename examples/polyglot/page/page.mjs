@@ -10,6 +10,8 @@ import { createServer } from 'node:http'
 import copo from 'copo'
 
 const client = await copo.connect()
+// Whoever listens is told of a stop before the signal comes: the iteration below ends, and the program with it.
+client.on('stop', () => console.log('stopping'))
 const page = readFileSync(new URL('./page.html', import.meta.url))
 const newest = new Map()
 const listeners = new Set()

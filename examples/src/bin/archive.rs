@@ -28,6 +28,8 @@ fn archive(folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
     });
     let mut records = client.udd_subscribe(&options)?;
     writer.log_id(&records.log_id())?;
+    // Whoever has asked is told of a stop before the signal comes, and has time to write what has arrived.
+    client.stop_requested()?;
     client.ready()?;
     client.meta_report(b"archiving")?;
     loop {

@@ -1,0 +1,84 @@
+//! What follows the end of a run: a restart, a finish, or rest.
+
+use super::*;
+
+impl Slot {
+    /// Nothing of the run is left.
+    pub(super) fn over(&mut self, step: &mut Step<'_>, mut run: Run, may_restart: bool) -> State {
+        step.note(Note::Gone(step.instance));
+        match mem::replace(&mut run.next, Next::Policy) {
+            Next::Policy => self.by_policy(step, run, may_restart),
+            Next::Rest => {
+                settle_order(step, &run, false, "it was stopped".to_owned());
+                step.report(EventKind::Stopped, Some(&run), None);
+                self.stop(step)
+            }
+            Next::Idle => {
+                settle_order(step, &run, false, "it was restarted".to_owned());
+                self.come_to_rest(step, State::Idle)
+            }
+            Next::Start(order) => {
+                settle_order(step, &run, false, "another run took its place".to_owned());
+                self.restarts = 0;
+                self.streak = 0;
+                self.wait(step, order)
+            }
+        }
+    }
+
+    pub(super) fn by_policy(&mut self, step: &mut Step<'_>, run: Run, may_restart: bool) -> State {
+        let succeeded = run.fault.is_none()
+            && matches!(run.outcome, Some(Outcome::Code(code)) if step.spec.success_exit_codes.contains(&code));
+        let why = run.fault.clone().or(run.outcome.map(report::in_words)).unwrap_or_default();
+        let restarts = may_restart
+            && match step.spec.restart {
+                RestartPolicy::No => false,
+                RestartPolicy::OnFailure => !succeeded,
+                RestartPolicy::Always => true,
+            };
+        if restarts {
+            return self.restart(step, run, &why);
+        }
+        settle_order(step, &run, succeeded, why.clone());
+        let (finish, event, state, reason) = if succeeded {
+            (Finish::Succeeded, EventKind::Finished, State::Finished, None)
+        } else {
+            (Finish::Failed, EventKind::Failed, State::Failed, Some(why))
+        };
+        step.report(event, Some(&run), reason.clone());
+        self.last_finish = Some(finish);
+        self.failure = reason;
+        step.note(Note::Finished(step.instance, finish));
+        self.come_to_rest(step, state)
+    }
+
+    pub(super) fn restart(&mut self, step: &mut Step<'_>, mut run: Run, why: &str) -> State {
+        let delay = backoff::delay(&step.spec.backoff, self.streak);
+        self.streak = self.streak.saturating_add(1);
+        let order = mem::take(&mut run.order);
+        if delay.is_zero() {
+            return self.follow_up(step, order);
+        }
+        step.report(EventKind::Backoff, Some(&run), Some(format!("{why}; the next run starts in {delay:?}")));
+        State::Backoff { until: step.now.mono.saturating_add(delay), order }
+    }
+
+    /// The run that policy wants after the one that ended.
+    pub(super) fn follow_up(&mut self, step: &mut Step<'_>, order: Order) -> State {
+        self.restarts = self.restarts.saturating_add(1);
+        self.wait(step, order)
+    }
+
+    pub(super) fn stop(&mut self, step: &mut Step<'_>) -> State {
+        self.armed = false;
+        if let Some(order) = self.queued.take() {
+            step.drop_order(order, "it was stopped");
+        }
+        self.come_to_rest(step, State::Stopped)
+    }
+
+    pub(super) fn come_to_rest(&self, step: &mut Step<'_>, rest: State) -> State {
+        step.note(Note::Rested(step.instance));
+        rest
+    }
+}
