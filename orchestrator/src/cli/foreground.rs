@@ -25,12 +25,17 @@ use super::output;
 use super::reports;
 use super::signals;
 
+/// The last reports are on the way when the orchestrator's process ends; they come at once or not at all.
+const LAST_REPORTS: Duration = Duration::from_secs(1);
+
 /// What the loop waits for. Everything else goes on in threads that only tell it.
 enum Happening {
     /// Some log has grown, or there is a new one.
     LogsGrew,
     /// Something happened in the application.
     Reported(MetaReport),
+    /// Nothing more is reported.
+    ReportsOver,
     /// Ctrl-C or the like.
     Signalled,
     /// The orchestrator did not take the request to stop.
@@ -46,6 +51,7 @@ struct Foreground {
     exit_on: Option<ExitOn>,
     happenings: Receiver<Happening>,
     tell: Sender<Happening>,
+    reports_over: bool,
     /// How often it was asked to stop.
     stops: u32,
     /// When to say next who blocks, and what was said last.
@@ -70,7 +76,8 @@ pub fn run(plan: &Plan, layout: &Layout, up: &Up) -> Outcome {
     let client = Target::of(layout.clone()).connect()?;
     watch_reports(&client, tell.clone())?;
     let exit_on = up.exit_on.clone().map(ExitOn::new);
-    Foreground { client, follower, exit_on, happenings, tell, stops: 0, say_at: None, said: String::new() }.run()
+    let (reports_over, stops, say_at, said) = (false, 0, None, String::new());
+    Foreground { client, follower, exit_on, happenings, tell, reports_over, stops, say_at, said }.run()
 }
 
 /// Columns for the longest name there can be at the start.
@@ -95,9 +102,10 @@ fn watch_reports(client: &Client, tell: Sender<Happening>) -> Outcome {
                 Ok(Item::Report(report)) => drop(tell.send(Happening::Reported(report))),
                 Ok(Item::Record(_) | Item::Gap(_)) => {}
                 // The orchestrator has ended, or is about to; its process tells.
-                Err(_) => return,
+                Err(_) => break,
             }
         }
+        let _ = tell.send(Happening::ReportsOver);
     });
     Ok(())
 }
@@ -108,6 +116,7 @@ impl Foreground {
             match self.next() {
                 Some(Happening::LogsGrew) => self.print_logs(),
                 Some(Happening::Reported(report)) => self.reported(&report),
+                Some(Happening::ReportsOver) => self.reports_over = true,
                 Some(Happening::Signalled) => self.stop(),
                 Some(Happening::NotStopped(failure)) => output::say(&failure.message.unwrap_or_default()),
                 Some(Happening::Ended(status)) => return self.ended(status),
@@ -171,9 +180,11 @@ impl Foreground {
 
     /// The orchestrator is gone: what was still on its way is printed, and its end is ours.
     fn ended(mut self, status: io::Result<ExitStatus>) -> Outcome {
-        while let Ok(happening) = self.happenings.recv_timeout(Duration::ZERO) {
-            if let Happening::Reported(report) = happening {
-                self.reported(&report);
+        while !self.reports_over {
+            match self.happenings.recv_timeout(LAST_REPORTS) {
+                Ok(Happening::Reported(report)) => self.reported(&report),
+                Ok(Happening::ReportsOver) | Err(_) => self.reports_over = true,
+                Ok(Happening::LogsGrew | Happening::Signalled | Happening::NotStopped(_) | Happening::Ended(_)) => {}
             }
         }
         let _ = self.follower.finish();

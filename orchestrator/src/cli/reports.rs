@@ -137,15 +137,14 @@ fn text(report: &MetaReport) -> String {
 pub fn notice(report: &MetaReport) -> Option<String> {
     let Some(facts) = &report.facts else { return Some(format!("{} reports: {}", report.sent_by, text(report))) };
     match facts.event() {
-        // Followed at once by one that says more.
-        EventKind::Starting | EventKind::Unspecified => None,
+        // Followed by one that says more.
+        EventKind::Starting | EventKind::SpawnFailed | EventKind::Unspecified => None,
         // What the person at the terminal has just done or is about to see.
         EventKind::OrchestratorStarted | EventKind::OrchestratorStopped => None,
         EventKind::Started
         | EventKind::Ready
         | EventKind::NotReady
         | EventKind::Exited
-        | EventKind::SpawnFailed
         | EventKind::Backoff
         | EventKind::Stopping
         | EventKind::Stopped

@@ -74,7 +74,10 @@ pub(super) async fn follow(session: &mut Session, following: Following) -> Endin
     let ending = loop {
         if slices.is_empty() {
             if let Some(ending) = session.line.ending() {
-                break ending;
+                // At the end of everything what is in the log by then is still delivered: the reports of that end.
+                if ending != Ending::Quiet || session.line.is_waiting_for_head() {
+                    break ending;
+                }
             }
             if is_over {
                 break Ending::Quiet;
