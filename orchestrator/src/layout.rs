@@ -1,7 +1,6 @@
 //! The paths under COPO_HOME, in one place.
 
 use std::ffi::OsString;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -193,26 +192,19 @@ fn told(why: &io::Error, message: String) -> io::Error {
 #[cfg(unix)]
 fn create_private(folder: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
 #[cfg(unix)]
 fn close_to_others(folder: &Path) -> io::Result<()> {
+    use std::fs::Permissions;
     use std::os::unix::fs::PermissionsExt;
-    let mode = fs::metadata(folder)?.permissions().mode();
-    if mode & 0o077 == 0 { Ok(()) } else { fs::set_permissions(folder, fs::Permissions::from_mode(0o700)) }
+    let mode = std::fs::metadata(folder)?.permissions().mode();
+    if mode & 0o077 == 0 { Ok(()) } else { std::fs::set_permissions(folder, Permissions::from_mode(0o700)) }
 }
 
 #[cfg(windows)]
-fn create_private(folder: &Path) -> io::Result<()> {
-    fs::create_dir_all(folder)
-}
-
-/// A folder in a user's profile inherits that it is for this user alone.
-#[cfg(windows)]
-fn close_to_others(_folder: &Path) -> io::Result<()> {
-    Ok(())
-}
+use crate::windows_user::{close_to_others, create_private};
 
 #[cfg(test)]
 #[path = "layout_tests.rs"]

@@ -3,8 +3,9 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use crate::windows_user;
 use sha2::{Digest, Sha256};
+
+use crate::windows_user;
 
 /// 16 hex digits of SHA-256(user SID + absolute COPO_HOME): pipes have one name space for all users of a machine, so
 /// what makes an application's pipe its own stands in the name.
@@ -13,8 +14,7 @@ use sha2::{Digest, Sha256};
 ///
 /// When Windows does not tell who runs this process; without that no pipe has a name.
 pub fn owner_hash(home: &Path) -> String {
-    let sid =
-        windows_user::own_sid().unwrap_or_else(|error| panic!("cannot ask Windows for this process's user: {error}"));
+    let sid = windows_user::own_sid().unwrap_or_else(|why| panic!("cannot ask Windows for this process's user: {why}"));
     let home = std::path::absolute(home).unwrap_or_else(|_| home.to_owned());
     let digest =
         Sha256::new().chain_update(sid.as_bytes()).chain_update(home.as_os_str().as_encoded_bytes()).finalize();

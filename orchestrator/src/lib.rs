@@ -14,4 +14,4 @@ pub mod server;
 pub mod signal;
 pub mod supervisor;
 #[cfg(windows)]
-mod windows_user;
+pub mod windows_user;

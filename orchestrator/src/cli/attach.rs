@@ -163,9 +163,15 @@ mod pipe {
     use std::path::Path;
     use std::sync::Arc;
     use std::thread;
+    use std::time::{Duration, Instant};
 
+    use copo_orchestrator::windows_user;
     use tokio::net::windows::named_pipe::{ClientOptions, NamedPipeClient};
     use tokio::runtime::{Builder, Handle};
+    use windows_sys::Win32::Foundation::ERROR_PIPE_BUSY;
+
+    /// How long to ask again for a pipe whose instances are all taken.
+    const PATIENCE: Duration = Duration::from_secs(2);
 
     #[derive(Clone)]
     pub struct Stream {
@@ -177,11 +183,25 @@ mod pipe {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let pipe = {
             let _inside = runtime.enter();
-            Arc::new(ClientOptions::new().open(path)?)
+            Arc::new(open(path)?)
         };
+        windows_user::check_server(&*pipe)?;
         let driver = runtime.handle().clone();
         thread::spawn(move || runtime.block_on(future::pending::<()>()));
         Ok(Stream { pipe, driver })
+    }
+
+    /// Between two connections there may be no instance of the pipe for a moment.
+    fn open(path: &Path) -> io::Result<NamedPipeClient> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match ClientOptions::new().open(path) {
+                Err(error) if error.raw_os_error() == Some(ERROR_PIPE_BUSY as i32) && Instant::now() < until => {
+                    thread::sleep(Duration::from_millis(10));
+                }
+                opened => return opened,
+            }
+        }
     }
 
     /// A pipe has no half of it to close: the process's stdin stays open until this command ends.

@@ -104,6 +104,19 @@ fn detach(command: &mut Command) {
     // A console of its own, without a window: children that write to one have one, and Ctrl-C in the starter's does not
     // reach them.
     command.creation_flags(CREATE_NO_WINDOW | CREATE_NEW_PROCESS_GROUP);
+    keep_own_streams();
+}
+
+/// A new process gets every handle that may be inherited, whatever its own streams are: whoever reads our output to its
+/// end would wait for the daemon's.
+#[cfg(windows)]
+fn keep_own_streams() {
+    use windows_sys::Win32::Foundation::{HANDLE_FLAG_INHERIT, SetHandleInformation};
+    use windows_sys::Win32::System::Console::{GetStdHandle, STD_ERROR_HANDLE, STD_INPUT_HANDLE, STD_OUTPUT_HANDLE};
+    for stream in [STD_INPUT_HANDLE, STD_OUTPUT_HANDLE, STD_ERROR_HANDLE] {
+        // SAFETY: a stream that is not there (null or invalid) is refused; one that is, is this process's own.
+        unsafe { SetHandleInformation(GetStdHandle(stream), HANDLE_FLAG_INHERIT, 0) };
+    }
 }
 
 /// Its own session, no terminal, and no folder kept busy.

@@ -1,4 +1,4 @@
-//! What Ctrl-C, SIGTERM and SIGHUP (Windows: Ctrl-C, Ctrl-Break) become in a command that lives for a while.
+//! What Ctrl-C, SIGTERM and SIGHUP (Windows: Ctrl-C, Ctrl-Break, the console's closing) become in a command that lives for a while.
 
 use std::io;
 use std::thread;
@@ -57,18 +57,21 @@ impl Signals {
 struct Signals {
     ctrl_c: tokio::signal::windows::CtrlC,
     ctrl_break: tokio::signal::windows::CtrlBreak,
+    ctrl_close: tokio::signal::windows::CtrlClose,
 }
 
 #[cfg(windows)]
 impl Signals {
     fn new() -> io::Result<Self> {
-        Ok(Self { ctrl_c: tokio::signal::windows::ctrl_c()?, ctrl_break: tokio::signal::windows::ctrl_break()? })
+        use tokio::signal::windows::{ctrl_break, ctrl_c, ctrl_close};
+        Ok(Self { ctrl_c: ctrl_c()?, ctrl_break: ctrl_break()?, ctrl_close: ctrl_close()? })
     }
 
     async fn next(&mut self) -> Option<()> {
         tokio::select! {
             one = self.ctrl_c.recv() => one,
             one = self.ctrl_break.recv() => one,
+            one = self.ctrl_close.recv() => one,
         }
     }
 }

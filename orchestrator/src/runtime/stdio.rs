@@ -303,14 +303,13 @@ mod sys {
     use interprocess::local_socket::tokio::{Listener, Stream};
     use interprocess::local_socket::{GenericFilePath, ListenerOptions, ToFsName};
     use interprocess::os::windows::local_socket::ListenerOptionsExt;
-    use interprocess::os::windows::security_descriptor::SecurityDescriptor;
-    use widestring::u16cstr;
+
+    use crate::windows_user;
 
     /// A pipe for its owner alone.
     pub fn listen(path: &Path) -> io::Result<Listener> {
-        let owner_alone = SecurityDescriptor::deserialize(u16cstr!("D:P(A;;GA;;;OW)"))?;
         let name = path.to_fs_name::<GenericFilePath>()?;
-        ListenerOptions::new().name(name).security_descriptor(owner_alone).create_tokio()
+        ListenerOptions::new().name(name).security_descriptor(windows_user::pipe_for_own_user()?).create_tokio()
     }
 
     /// A pipe goes with its last handle.

@@ -95,15 +95,28 @@ fn find(launch: &Launch) -> Result<PathBuf, SpawnError> {
     }
     let path = launch.env.get("PATH").unwrap_or_else(|| OsStr::new("/usr/local/bin:/usr/bin:/bin"));
     let folders = std::env::split_paths(path).map(|folder| launch.cwd.join(folder));
-    let suffixes: &[&str] = if cfg!(windows) { &["", ".exe"] } else { &[""] };
-    let found = folders.flat_map(|folder| suffixes.iter().map(move |suffix| (folder.clone(), *suffix))).find_map(
-        |(folder, suffix)| {
+    let found = folders
+        .flat_map(|folder| suffixes(program).iter().map(move |suffix| (folder.clone(), *suffix)))
+        .find_map(|(folder, suffix)| {
             let mut name = OsString::from(program);
             name.push(suffix);
             Some(folder.join(name)).filter(|candidate| is_program(candidate))
-        },
-    );
+        });
     found.ok_or_else(|| SpawnError::lasting(format!("{}: no such program on PATH", program.display())))
+}
+
+/// What may follow the program's name in its file's.
+#[cfg(unix)]
+fn suffixes(_program: &Path) -> &'static [&'static str] {
+    &[""]
+}
+
+/// A file without one of these is no program for Windows, even where one of that name lies beside it (as with `npm`).
+#[cfg(windows)]
+fn suffixes(program: &Path) -> &'static [&'static str] {
+    const PROGRAMS: &[&str] = &[".com", ".exe", ".bat", ".cmd"];
+    let name = program.as_os_str().to_string_lossy().to_ascii_lowercase();
+    if PROGRAMS.iter().any(|suffix| name.ends_with(suffix)) { &[""] } else { PROGRAMS }
 }
 
 #[cfg(unix)]

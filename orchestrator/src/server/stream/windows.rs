@@ -12,7 +12,6 @@ use interprocess::local_socket::traits::tokio::Listener as _;
 use interprocess::local_socket::{GenericFilePath, ListenerOptions, ToFsName};
 use interprocess::os::windows::local_socket::ListenerOptionsExt;
 use interprocess::os::windows::named_pipe::local_socket::tokio as pipe;
-use interprocess::os::windows::security_descriptor::SecurityDescriptor;
 use tokio::io::{AsyncReadExt, AsyncWrite};
 
 use super::MAX_READ;
@@ -28,12 +27,9 @@ pub struct Listener(pipe::Listener);
 /// Listens on the pipe of this name, for this user alone. It fails when the name is taken: the first instance is ours or
 /// nobody's. Needs a tokio runtime around it.
 pub fn bind(path: &Path) -> io::Result<Listener> {
-    // Protected, so that nothing is inherited: all access for this user, none for anyone else.
-    let description = format!("D:P(A;;GA;;;{})", windows_user::own_sid()?);
-    let description = widestring::U16CString::from_str(description).map_err(io::Error::other)?;
     let options = ListenerOptions::new()
         .name(path.to_fs_name::<GenericFilePath>()?)
-        .security_descriptor(SecurityDescriptor::deserialize(&description)?);
+        .security_descriptor(windows_user::pipe_for_own_user()?);
     options.create_tokio_as().map(Listener)
 }
 
