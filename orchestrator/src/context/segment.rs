@@ -297,4 +297,4 @@ impl Segment {
     }
 }
 
-const _: () = assert!(HEADER % ALIGN == 0 && HEAD % ALIGN == 0);
+const _: () = assert!(HEADER.is_multiple_of(ALIGN) && HEAD.is_multiple_of(ALIGN));

@@ -59,7 +59,7 @@ impl Chunk {
     /// Stores a block's length, after all that was written before: whoever finds this length finds the block whole,
     /// also when this process ends between any two instructions.
     pub fn store_length(&mut self, at: usize, length: u32) {
-        assert!(self.sealed <= at && at % 4 == 0 && at + 4 <= self.capacity(), "cannot store a length there");
+        assert!(self.sealed <= at && at.is_multiple_of(4) && at + 4 <= self.capacity(), "cannot store a length there");
         // SAFETY: aligned (mappings begin at a page) and inside the mapping; not lent to anyone, as in `writable`.
         let place = unsafe { AtomicU32::from_ptr(self.map.as_mut_ptr().add(at).cast()) };
         place.store(length.to_le(), Ordering::Release);
