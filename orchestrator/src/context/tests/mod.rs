@@ -65,9 +65,11 @@ impl Rig {
         copy
     }
 
-    /// Goes on as after kill -9.
+    /// Goes on as after kill -9, which is never taken for damage.
     pub fn kill(&mut self) {
+        let log_id = self.context.log_id();
         (self.folder, self.context) = self.killed();
+        assert_eq!((self.context.findings(), self.context.log_id()), (vec![], log_id));
         self.context.join(&CLIENT, "token", self.now).expect("joins");
     }
 
