@@ -155,7 +155,10 @@ fn a_waking_comes_when_a_log_grows_and_when_one_is_new() {
     let folder = Folder::new();
     folder.write("old\n");
     let (wake, woken) = mpsc::channel();
-    let watch = watch::Watch::new(folder.path(), move || drop(wake.send(()))).expect("watched");
+    let wake = move || {
+        let _ = wake.send(());
+    };
+    let watch = watch::Watch::new(folder.path(), wake).expect("watched");
     let changed = || {
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
         loop {
