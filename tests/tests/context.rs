@@ -162,7 +162,14 @@ fn the_files_headers_win_when_the_file_has_changed() {
 
 #[test]
 fn reports_json_is_whole_and_readable_without_an_orchestrator() {
-    let app = App::new(QUIET);
+    let app = App::new(
+        r#"
+[process.a]
+executable_path = "{puppet}"
+args = ["ready", "sleep"]
+ready = "sdk"
+"#,
+    );
     app.copo(&["up", "-d", "--wait"]).ok();
     app.copo(&["report", "one thing"]).ok();
     let path = app.state("reports.json");

@@ -32,7 +32,7 @@ fn a_wrong_configuration_is_named_by_place_and_thing() {
     bad(&with(process("a", "trigger_type = \"cron\"\ntrigger_definition = \"61 * * * *\"")), &["61 * * * *", ":5:"]);
     bad(&with(process("a", "trigger_type = \"cron\"\ntrigger_definition = \"0 0 30 2 *\"")), &["0 0 30 2 *", "never"]);
     bad(&with(process("a", "executablepath = \"x\"")), &["executablepath", "executable_path", ":4:"]);
-    bad(&with(process("a", "") + &process("a", "")), &["a", ":4:"]);
+    bad(&with(process("a", "") + &process("a", "")), &["a", ":5:"]);
     bad(&with(process("a", "") + &process("A", "")), &["A"]);
     bad(&with(process("\"../x\"", "")), &["../x"]);
     bad(&with(process("w", "replicas = 2") + &process("w-2", "")), &["w-2"]);
