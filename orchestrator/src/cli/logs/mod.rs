@@ -21,7 +21,6 @@ pub use source::Start;
 use super::args::{Logs, Place};
 use super::failure::{FAILED, Failure, NO_SUCH_NAME, Outcome};
 use super::find::{self, Target};
-use super::signals;
 
 /// Which instances' logs are meant.
 #[derive(Debug, Clone)]
@@ -72,7 +71,6 @@ pub fn run(place: &Place, logs: &Logs) -> Outcome {
     if !logs.follow {
         return follower.finish();
     }
-    signals::watch(|| std::process::exit(0))?;
     while woken.recv().is_ok() {
         follower.print_new()?;
     }
