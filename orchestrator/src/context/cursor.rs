@@ -207,6 +207,8 @@ impl Lane {
                     return Next::Gap(Cause::Purged, self.next, stream.purged.through);
                 }
                 self.position = stream.seek(|at| at.count >= stream.purged.count);
+                // What came after the purge may be trimmed already: that is another gap.
+                self.position.at.count = stream.purged.count;
             }
             if self.position.at.count < stream.base().count {
                 match self.trimmed(stream, cut) {

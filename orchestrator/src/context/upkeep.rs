@@ -107,10 +107,11 @@ impl Context {
             self.clients.proven_in(Tag::Records, id).iter().try_for_each(|client| self.write_entry(client))?;
         }
         self.commit()?;
-        let before = self.meta.purged;
+        let before = self.meta.clone();
         self.meta.purged = self.records.last_seq();
+        self.meta.newest.remove(Tag::Records.name()); // No segment is missing when none is there.
         self.changed(now, by);
-        self.write_meta(self.is_synced()).inspect_err(|_| self.meta.purged = before)?;
+        self.write_meta(self.is_synced()).inspect_err(|_| self.meta = before)?;
         self.keys.clear();
         self.records.purge(&mut self.disk);
         Ok(())
