@@ -68,6 +68,8 @@ pub(crate) struct Session {
     next: u64,
     /// All up to this one are acknowledged.
     acked: u64,
+    /// Sends after this one have not gone over any connection.
+    touched: u64,
     /// What to subtract from a number to get the one on the wire.
     shift: u64,
     log_id: Bytes,
@@ -95,6 +97,7 @@ impl Session {
             window: Window::default(),
             next: 1,
             acked: 0,
+            touched: 0,
             shift: 0,
             log_id: Bytes::new(),
             connected: false,
@@ -227,6 +230,7 @@ impl Session {
     /// So many bytes of [`Self::unwritten`] went.
     pub(crate) fn wrote(&mut self, count: usize) {
         if self.urgent.is_empty() {
+            self.touched = self.last();
             return self.window.wrote(count);
         }
         self.urgent_written += count;

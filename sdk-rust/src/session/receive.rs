@@ -221,8 +221,11 @@ impl Session {
         }
     }
 
-    /// What is in the window can no longer be told from what was taken.
+    /// What has gone out of the window can no longer be told from what was taken.
     fn expire(&mut self, last_number: u64, events: &mut Vec<Event>) {
+        if self.touched <= self.acked {
+            return self.renumber(last_number); // Nothing has: so nothing can be doubled.
+        }
         if self.in_window() > 0 {
             let message = "cannot send again what was not acknowledged: the orchestrator no longer knows this client, \
                            so it could be stored twice";

@@ -203,6 +203,21 @@ fn an_expired_client_is_told_once_and_begins_anew() {
 }
 
 #[test]
+fn expiry_costs_nothing_that_never_went() {
+    let mut session = connected();
+    push(&mut session, 1);
+    numbers(&mut session);
+    receive(&mut session, ack(1, 1));
+    session.disconnected();
+    push(&mut session, 2);
+    let mut events = Vec::new();
+    session.expired(&mut events);
+    session.welcomed(&welcome(1, 0, vec![]), &mut events);
+    assert_eq!((events, session.take_error()), (vec![], Ok(())));
+    assert_eq!(numbers(&mut session), [1, 2]);
+}
+
+#[test]
 fn in_another_log_the_unacknowledged_go_again_under_the_numbers_it_expects() {
     let mut session = connected();
     push(&mut session, 3);
