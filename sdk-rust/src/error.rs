@@ -16,7 +16,7 @@ pub struct Error {
 }
 
 impl Error {
-    /// An error of this code; the message reads "cannot <do> <what>: <why>".
+    /// An error of this code; the message reads `cannot <do> <what>: <why>`.
     #[must_use]
     pub fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
         Self { code, message: message.into() }
