@@ -171,6 +171,7 @@ async fn serve(stream: Stream, connection: u64, shared: Rc<Shared>) {
         () = receive(&stream, connection, &shared) => {}
         _ = send(&stream, cursor, &shared) => {}
     }
+    sys::let_go(&stream);
     shared.connections.borrow_mut().remove(&connection);
     shared.readers.set(shared.readers.get() - 1);
     shared.stdin_changed.notify_waiters();
@@ -286,6 +287,9 @@ mod sys {
         }
     }
 
+    /// Nothing stands between dropping a connection and closing it.
+    pub fn let_go(_stream: &Stream) {}
+
     /// Of a connection that reads as ended: is it still there to read? A hang-up means that both directions are over.
     pub fn only_stopped_sending(from: &Stream) -> bool {
         let Stream::UdSocket(from) = from;
@@ -314,6 +318,13 @@ mod sys {
 
     /// A pipe goes with its last handle.
     pub fn remove(_path: &Path) {}
+
+    /// What is written stays readable when our end is closed. Otherwise the library would hand the pipe to a thread that
+    /// waits until all is read, one pipe after another.
+    pub fn let_go(stream: &Stream) {
+        let Stream::NamedPipe(stream) = stream;
+        stream.inner().assume_flushed();
+    }
 
     /// A named pipe cannot be closed in one direction alone.
     pub fn only_stopped_sending(_from: &Stream) -> bool {

@@ -7,11 +7,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
-use interprocess::local_socket::traits::StreamCommon;
-use interprocess::local_socket::traits::tokio::Listener as _;
-use interprocess::local_socket::{GenericFilePath, ListenerOptions, ToFsName};
-use interprocess::os::windows::local_socket::ListenerOptionsExt;
-use interprocess::os::windows::named_pipe::local_socket::tokio as pipe;
+use interprocess::os::windows::named_pipe::tokio::{DuplexPipeStream, PipeListener};
+use interprocess::os::windows::named_pipe::{PipeListenerOptions, pipe_mode::Bytes};
 use tokio::io::{AsyncReadExt, AsyncWrite};
 
 use super::MAX_READ;
@@ -20,17 +17,22 @@ use crate::windows_user;
 /// How long a pipe may be silent until all that was sent counts as arrived: there is no way to ask.
 const SILENCE: Duration = Duration::from_millis(10);
 
+/// What a pipe takes in either direction before its reader has to come.
+const BUFFER: u32 = 64 * 1024;
+
 /// Where clients connect to.
 #[derive(Debug)]
-pub struct Listener(pipe::Listener);
+pub struct Listener(PipeListener<Bytes, Bytes>);
 
 /// Listens on the pipe of this name, for this user alone. It fails when the name is taken: the first instance is ours or
 /// nobody's. Needs a tokio runtime around it.
 pub fn bind(path: &Path) -> io::Result<Listener> {
-    let options = ListenerOptions::new()
-        .name(path.to_fs_name::<GenericFilePath>()?)
-        .security_descriptor(windows_user::pipe_for_own_user()?);
-    options.create_tokio_as().map(Listener)
+    let options = PipeListenerOptions::new()
+        .path(path)
+        .input_buffer_size_hint(BUFFER)
+        .output_buffer_size_hint(BUFFER)
+        .security_descriptor(Some(windows_user::pipe_for_own_user()?));
+    options.create_tokio().map(Listener)
 }
 
 impl Listener {
@@ -48,14 +50,22 @@ pub(crate) fn is_exhausted(error: &io::Error) -> bool {
 
 /// One connection.
 #[derive(Debug)]
-pub(crate) struct Stream(pipe::Stream);
+pub(crate) struct Stream(DuplexPipeStream<Bytes>);
+
+impl Drop for Stream {
+    /// What is written stays readable when our end is closed. Otherwise the library would hand the pipe to a thread that
+    /// waits until all is read, one pipe after another: a peer that never reads would keep the others' from their end.
+    fn drop(&mut self) {
+        self.0.assume_flushed();
+    }
+}
 
 impl Stream {
     /// Checks that the peer is this user; the kernel says which process connected.
     pub(crate) fn check_peer(&self) -> Result<(), String> {
         let unknown = |error: io::Error| format!("the kernel does not say who connected: {error}");
         let own = windows_user::own_sid().map_err(unknown)?;
-        let pid = self.0.peer_creds().map_err(unknown)?.pid().ok_or("the kernel does not say who connected")?;
+        let pid = self.0.client_process_id().map_err(unknown)?;
         let theirs = windows_user::sid_of(pid).map_err(unknown)?;
         if theirs == own { Ok(()) } else { Err(format!("user {theirs} is not the orchestrator's own ({own})")) }
     }
