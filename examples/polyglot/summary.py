@@ -3,7 +3,6 @@
 Started by cron; COPO_SCHEDULED_TIME (microseconds since the Unix epoch) says for which minute.
 """
 
-import datetime
 import json
 import os
 import sys
@@ -18,8 +17,7 @@ MINUTE = 60_000_000
 def main(path):
     until = int(os.environ.get("COPO_SCHEDULED_TIME", time.time_ns() // 1000))
     count, values = Counter(), {}
-    since = datetime.datetime.fromtimestamp((until - MINUTE) / 1e6, datetime.timezone.utc)
-    for record in copo.udd_subscribe("**", from_=since, follow=False):
+    for record in copo.udd_subscribe("**", since=until - MINUTE, follow=False):
         if not isinstance(record, copo.Record):
             continue
         count[record.key] += 1
