@@ -13,6 +13,7 @@ use crate::wait::eventually_some;
 /// An application in a temporary folder; everything it started is gone when this is dropped.
 pub struct App {
     folder: TempDir,
+    application: String,
 }
 
 /// What a command printed and how it ended.
@@ -76,10 +77,16 @@ impl App {
     /// puppet's path.
     #[must_use]
     pub fn new(config: &str) -> Self {
-        // A socket path has little room: the folder lies right under the temporary folder, with a short name.
-        let folder = tempfile::Builder::new().prefix("cp").rand_bytes(6).tempdir().expect("a temporary folder");
-        let app = Self { folder };
+        let app = Self { folder: short_folder(), application: "t".to_owned() };
         app.configure(config);
+        app
+    }
+
+    /// A copy of the example of this name, as its files stand in the sources.
+    #[must_use]
+    pub fn example(name: &str) -> Self {
+        let app = Self { folder: short_folder(), application: name.to_owned() };
+        copy(&build::workspace().join("examples").join(name), app.folder());
         app
     }
 
@@ -110,7 +117,7 @@ impl App {
     /// A path in the application's part of COPO_HOME.
     #[must_use]
     pub fn state(&self, name: &str) -> PathBuf {
-        self.home().join("t").join(name)
+        self.home().join(&self.application).join(name)
     }
 
     /// The Server's socket.
@@ -239,6 +246,28 @@ impl App {
     /// `copo down`.
     pub fn down(&self) {
         self.copo(&["down"]).ok();
+    }
+}
+
+/// A socket path has little room: the folder lies right under the temporary folder, with a short name.
+fn short_folder() -> TempDir {
+    tempfile::Builder::new().prefix("cp").rand_bytes(6).tempdir().expect("a temporary folder")
+}
+
+/// Copies a folder, without what building it left there.
+fn copy(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).expect("the example is there") {
+        let entry = entry.expect("an entry");
+        let target = to.join(entry.file_name());
+        if entry.file_name() == "out" || entry.file_name() == "node_modules" {
+            continue;
+        }
+        if entry.file_type().expect("a type").is_dir() {
+            std::fs::create_dir_all(&target).expect("the folder can be made");
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), &target).expect("the file can be copied");
+        }
     }
 }
 

@@ -2,7 +2,8 @@
 set -eu
 . "$(dirname "$0")/environment.sh"
 cd "$root"
-CARGO_TARGET_DIR=$target cargo build --release -p copo-examples --bin archive
-cp "$target/release/archive" "$out/archive.new"
+CARGO_TARGET_DIR=$target cargo build --profile "$profile" -p copo-examples --bin archive
+case $profile in dev) folder=debug ;; *) folder=$profile ;; esac
+cp "$target/$folder/archive" "$out/archive.new"
 mv "$out/archive.new" "$out/archive"
 copo report "the archive is built"

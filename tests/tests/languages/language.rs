@@ -157,7 +157,7 @@ fn python() -> Result<Actor, Unready> {
             .args(["-m", "maturin", "build", "--quiet", "--manifest-path"])
             .arg(workspace().join("bindings-python/Cargo.toml"))
             .arg("--target-dir")
-            .arg(out.join("target"))
+            .arg(target().join("python"))
             .arg("--out")
             .arg(&wheels),
     )?;
@@ -200,7 +200,7 @@ fn node() -> Result<Actor, Unready> {
             .arg("--output-dir")
             .arg(&package)
             .arg("--target-dir")
-            .arg(out.join("target"))
+            .arg(target().join("node"))
             .current_dir(&package),
     )?;
     let script = out.join("actor.mjs");
