@@ -11,7 +11,7 @@ pub mod name;
 
 /// The messages of the package `copo.v1`, generated from `proto/copo/v1/*.proto`.
 #[path = "generated/copo.v1.rs"]
-#[allow(missing_docs, clippy::all)]
+#[allow(missing_docs, clippy::all, rustdoc::invalid_html_tags)]
 #[rustfmt::skip]
 pub mod v1;
 

@@ -25,6 +25,7 @@ args = ["send", "k/1", "from a", "sleep"]
     app.copo(&["udd", "send", "no key"]).ok();
     app.copo_with_input(&["udd", "send", "-"], b"bytes \xff").ok();
     app.copo_with_input(&["udd", "send", "--lines", "-"], b"one\ntwo\n").ok();
+    app.copo(&["udd", "send", "--lines", "no stdin"]).fails_with(2);
     let records = app.records();
     let field =
         |name: &str| records.iter().map(|record| record[name].as_str().unwrap_or("-").to_owned()).collect::<Vec<_>>();

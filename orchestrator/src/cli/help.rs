@@ -69,7 +69,6 @@ mod tests {
             "copo up --wait-timeout 1",
             "copo wait",
             "copo wait a --record k",
-            "copo udd send --lines x",
             "copo logs --json -t",
             "copo up --wait --wait-timeout x",
         ] {
