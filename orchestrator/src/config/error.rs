@@ -18,7 +18,7 @@ pub struct ConfigError {
 pub struct Problem {
     /// Where, unless it is the file as a whole.
     pub position: Option<Position>,
-    /// "cannot <do> <what>: <why>".
+    /// `cannot <do> <what>: <why>`.
     pub message: String,
 }
 

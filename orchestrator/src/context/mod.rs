@@ -5,7 +5,7 @@
 //!                                        keys ◀┘                 ▲
 //! subscriber ─▶ read ─▶ cursor ──────── ranges of ───────────────┘
 //! ```
-//! Decisions are pure: no clock (times come in) and no file; only [`store`] touches the disk. A frame is composed once,
+//! Decisions are pure: no clock (times come in) and no file; only `store` touches the disk. A frame is composed once,
 //! into the segment, and what a subscriber gets are ranges of segments. `appended` is the last Seq given, `visible` the
 //! last one that is as durable as configured: nobody is shown or told of more than that.
 

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-/// Writes "ready" or "error <why>" as one line to stdout, which goes to the null device from then on: so the starter's
+/// Writes "ready" or `error <why>` as one line to stdout, which goes to the null device from then on: so the starter's
 /// pipe ends, and nothing that is printed later meets a pipe without a reader.
 #[must_use]
 pub fn starter() -> Box<dyn FnOnce(Result<(), String>)> {

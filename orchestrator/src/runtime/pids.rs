@@ -1,4 +1,4 @@
-//! pids/<process>.pid: there while a run is, with the number of its main process.
+//! `pids/<process>.pid`: there while a run is, with the number of its main process.
 
 use std::fs;
 

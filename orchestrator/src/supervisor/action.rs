@@ -86,7 +86,7 @@ pub enum Reply {
     Failed {
         /// What kind of failure.
         code: v1::ErrorCode,
-        /// "cannot <do> <what>: <why>".
+        /// `cannot <do> <what>: <why>`.
         message: String,
     },
 }

@@ -130,6 +130,8 @@ fn exit_on_term(code: i32) {
 #[cfg(not(unix))]
 fn ignore_term() {}
 
+/// Never waited for: it is to outlive this process, or to be killed with its group.
+#[allow(clippy::zombie_processes)]
 fn grandchild() {
     let program = std::env::current_exe().expect("this program has a path");
     let child = std::process::Command::new(program).args(["ignore-term", "sleep"]).spawn().expect("the puppet runs");
