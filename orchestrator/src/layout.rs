@@ -129,6 +129,18 @@ impl Layout {
         self.orchestrator().join("lock")
     }
 
+    /// Folder of what the orchestrator notes of live runs, for the one after it.
+    #[must_use]
+    pub fn runs(&self) -> PathBuf {
+        self.orchestrator().join("runs")
+    }
+
+    /// What is noted of one instance's live run.
+    #[must_use]
+    pub fn run_state(&self, internal_name: &str) -> PathBuf {
+        self.runs().join(internal_name)
+    }
+
     /// Folder of the context's segments.
     #[must_use]
     pub fn context(&self) -> PathBuf {

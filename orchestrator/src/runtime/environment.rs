@@ -9,6 +9,7 @@ use std::{env, fs};
 use copo_proto::env as names;
 
 use super::spawn::{SpawnError, why};
+use crate::config::env_file::{self, EnvFileError};
 use crate::plan::ProcessSpec;
 
 /// A whole environment.
@@ -31,10 +32,11 @@ impl Environment {
         if let Some(path) = &spec.env_file {
             let text = fs::read_to_string(path)
                 .map_err(|error| SpawnError::lasting(format!("env_file {}: {}", path.display(), why(&error))))?;
-            for (name, value) in
-                parse(&text).map_err(|reason| SpawnError::lasting(format!("env_file {}:{reason}", path.display())))?
-            {
-                self.set(&name, &value);
+            let variables = env_file::parse(&text).map_err(|EnvFileError { line, why }| {
+                SpawnError::lasting(format!("env_file {}:{line}: {why}", path.display()))
+            })?;
+            for (name, value) in variables {
+                self.set(&name, value);
             }
         }
         for (name, value) in &spec.env {
@@ -43,11 +45,11 @@ impl Environment {
         Ok(self)
     }
 
-    /// Appends a folder to PATH, unless it is there already.
+    /// Appends a folder to PATH, unless it is the last already.
     pub(super) fn append_to_path(&mut self, folder: &Path) {
         let path = self.get("PATH").map(OsStr::to_owned).unwrap_or_default();
         let mut folders: Vec<_> = env::split_paths(&path).filter(|known| !known.as_os_str().is_empty()).collect();
-        if folders.iter().any(|known| known == folder) {
+        if folders.last().is_some_and(|last| last == folder) {
             return;
         }
         folders.push(folder.to_owned());
@@ -80,53 +82,6 @@ impl Environment {
     }
 }
 
-/// Reads an env_file: `NAME=value` lines, `#` comments, an optional `export`, values in single or double quotes.
-///
-/// # Errors
-/// "<line>: <why>".
-fn parse(text: &str) -> Result<Vec<(String, String)>, String> {
-    let mut variables = Vec::new();
-    for (number, line) in text.lines().enumerate().map(|(at, line)| (at + 1, line.trim())) {
-        if line.is_empty() || line.starts_with('#') {
-            continue;
-        }
-        let line = line.strip_prefix("export ").unwrap_or(line);
-        let (name, value) = line.split_once('=').ok_or(format!("{number}: there is no '=' in this line"))?;
-        let name = name.trim_end();
-        if name.is_empty() || name.contains(char::is_whitespace) || name.contains('\0') {
-            return Err(format!("{number}: {name:?} is no name of a variable"));
-        }
-        let value = unquote(value.trim_start()).ok_or(format!("{number}: the quote is not closed"))?;
-        variables.push((name.to_owned(), value));
-    }
-    Ok(variables)
-}
-
-/// The value without its quotes, and without a comment behind it; `None` when a quote is not closed.
-fn unquote(value: &str) -> Option<String> {
-    if let Some(rest) = value.strip_prefix('\'') {
-        return rest.split_once('\'').map(|(inside, _)| inside.to_owned());
-    }
-    let Some(rest) = value.strip_prefix('"') else {
-        let end = value.find(" #").unwrap_or(value.len());
-        return Some(value[..end].trim_end().to_owned());
-    };
-    let mut inside = String::new();
-    let mut chars = rest.chars();
-    loop {
-        match chars.next()? {
-            '"' => return Some(inside),
-            '\\' => match chars.next()? {
-                'n' => inside.push('\n'),
-                't' => inside.push('\t'),
-                'r' => inside.push('\r'),
-                other => inside.push(other),
-            },
-            other => inside.push(other),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,28 +94,13 @@ mod tests {
 
         environment.append_to_path(Path::new("/opt/copo"));
         environment.append_to_path(Path::new("/bin"));
+        environment.append_to_path(Path::new("/bin"));
 
         let text = |name| environment.get(name).and_then(OsStr::to_str);
         assert_eq!(text("COPO_TOKEN"), None);
         assert_eq!(text("COPO_HOME"), Some("/home/me/.copo"));
         assert_eq!(text("LANG"), Some("C"));
         #[cfg(unix)]
-        assert_eq!(text("PATH"), Some("/bin:/usr/bin:/opt/copo"));
-    }
-
-    #[test]
-    fn an_env_file_is_read_as_people_write_it() {
-        let text = "# db\nHOST=localhost\n\nexport PORT = 5432 # default\nEMPTY=\nA='it is \"raw\" \\n'\nB=\"two\\nlines\" # x\n";
-        let expected =
-            [("HOST", "localhost"), ("PORT", "5432"), ("EMPTY", ""), ("A", "it is \"raw\" \\n"), ("B", "two\nlines")];
-        let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        assert_eq!(parse(text), Ok(expected.to_vec()));
-    }
-
-    #[test]
-    fn what_is_wrong_in_an_env_file_is_named_with_its_line() {
-        assert_eq!(parse("A=1\nB"), Err("2: there is no '=' in this line".into()));
-        assert_eq!(parse("A=\"open"), Err("1: the quote is not closed".into()));
-        assert_eq!(parse("two words=1"), Err("1: \"two words\" is no name of a variable".into()));
+        assert_eq!(text("PATH"), Some("/bin:/usr/bin:/opt/copo:/bin"));
     }
 }

@@ -12,6 +12,7 @@ mod descriptors;
 mod driver;
 mod environment;
 mod group;
+mod leftovers;
 pub mod lock;
 pub mod log;
 pub mod log_times;
@@ -101,7 +102,7 @@ pub fn run(plan: Plan, layout: Layout, options: RunOptions) -> Result<(), RunErr
 
 /// From up to down.
 async fn live(started: Started, names: Vec<String>) {
-    let Started { lock, listener, terminations, mut driver, findings } = started;
+    let Started { lock, listener, terminations, mut driver, findings, leftovers } = started;
     let hub = Rc::clone(&driver.performer.hub);
     let output = Rc::clone(&driver.performer.output);
     let layout = driver.performer.layout.clone();
@@ -115,6 +116,9 @@ async fn live(started: Started, names: Vec<String>) {
     hub.report(own_facts(EventKind::OrchestratorStarted, None));
     for finding in findings {
         hub.report(own_facts(EventKind::Damaged, Some(finding)));
+    }
+    for ended in leftovers {
+        hub.report(ended);
     }
     // The receiver is the driver's own.
     let _ = events.send(Event::Up { names });

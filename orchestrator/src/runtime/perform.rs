@@ -12,6 +12,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::descriptors::Descriptors;
 use super::environment::Environment;
 use super::group::{Group, Orphans};
+use super::leftovers;
 use super::output::Output;
 use super::pids;
 use super::spawn::{self, Launch, SpawnError, Spawned};
@@ -135,6 +136,7 @@ impl Performer {
         self.output.open(&internal_name, self.plan.process(instance.prc).log);
         self.output.begin(&internal_name, output, stdin);
         pids::write(&self.layout, &internal_name, pid);
+        leftovers::note(&self.layout, &internal_name, run, pid);
         self.tell(Event::Spawned { run, pid });
         self.runs.insert(run, Run { internal_name, pid, group: Rc::new(group) });
         let events = self.events.clone();
@@ -173,6 +175,7 @@ impl Performer {
             // Who is told of the end finds all that was written in the log.
             output.finish(&internal_name).await;
             pids::remove(&layout, &internal_name);
+            leftovers::forget(&layout, &internal_name);
             let _ = events.send(Event::GroupGone { run });
         });
     }

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use copo_proto::name;
+use copo_proto::v1::Facts;
 use tokio::sync::mpsc;
 
 use super::clock::{self, Clock};
@@ -18,7 +19,7 @@ use super::lock::{self, Lock, LockError};
 use super::output::Output;
 use super::perform::{Leaders, Performer};
 use super::termination::Terminations;
-use super::{RunError, boot, own_log, pids};
+use super::{RunError, boot, leftovers, own_log, pids};
 use crate::context::Context;
 use crate::layout::{self, Layout};
 use crate::plan::Plan;
@@ -33,6 +34,8 @@ pub(super) struct Started {
     pub driver: Driver,
     /// What the context found damaged, in words.
     pub findings: Vec<String>,
+    /// What a killed orchestrator had left running, now ended.
+    pub leftovers: Vec<Facts>,
 }
 
 /// Takes the lock, opens the context and the server, and makes what is needed around them.
@@ -55,6 +58,7 @@ pub(super) fn start(plan: Plan, layout: Layout) -> Result<Started, RunError> {
     }
     let descriptors = Descriptors::raise();
     Orphans::take_in();
+    let leftovers = leftovers::end_all(&layout);
     remove_files(&layout);
 
     let (context, findings) = open_context(&plan, &layout).map_err(fail)?;
@@ -83,7 +87,7 @@ pub(super) fn start(plan: Plan, layout: Layout) -> Result<Started, RunError> {
         runs: HashMap::new(),
     };
     let driver = Driver { orc: Orchestrator::new(plan, RunSeed::new(seed)), events, clock, timer, performer };
-    Ok(Started { lock, listener, terminations, driver, findings })
+    Ok(Started { lock, listener, terminations, driver, findings, leftovers })
 }
 
 /// The context, recovered, with the headers of the file.

@@ -76,11 +76,12 @@ impl Terminations {
 }
 
 /// Undoes what a parent may have left: a blocked or ignored signal would be so in every child, too. SIGPIPE stays ignored
-/// here; `Command` sets it back in the child. To be called before there are threads.
+/// here; `Command` sets it back in the child. SIGXFSZ is caught and passed over, so that a limit on the size of files is
+/// an error like any other here, and the default in every child: a handler, unlike "ignore", ends at exec. To be called before there are threads.
 #[cfg(unix)]
 pub(super) fn reset_inherited() {
     // SAFETY: the set and the actions are plain values, initialised before use; only dispositions that are "ignore" are
-    // changed, and no handler is installed.
+    // changed, and the one handler that is installed does nothing.
     unsafe {
         let mut none = std::mem::zeroed::<libc::sigset_t>();
         libc::sigemptyset(&raw mut none);
@@ -92,8 +93,13 @@ pub(super) fn reset_inherited() {
                 libc::signal(number, libc::SIG_DFL);
             }
         }
+        libc::signal(libc::SIGXFSZ, pass_over as *const () as libc::sighandler_t);
     }
 }
+
+/// Takes a signal, and does nothing.
+#[cfg(unix)]
+extern "C" fn pass_over(_signal: i32) {}
 
 /// There is nothing to inherit.
 #[cfg(windows)]

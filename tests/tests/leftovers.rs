@@ -1,0 +1,87 @@
+//! What an orchestrator finds when the one before it was killed, and names that `up` does not know.
+#![cfg(target_os = "linux")]
+
+use copo_tests::app::{is_alive, kill_9};
+use copo_tests::{App, eventually, eventually_some};
+
+#[test]
+fn what_a_killed_orchestrator_left_does_not_run_beside_its_second_copy() {
+    let app = App::new(
+        r#"
+[process.a]
+executable_path = "{puppet}"
+args = ["grandchild", "sleep"]
+[process.headless]
+executable_path = "{puppet}"
+args = ["grandchild", "wait-file", "go", "exit", "0"]
+restart = "no"
+"#,
+    );
+    app.copo(&["up", "-d", "--wait"]).ok();
+    let pid_in_log = |name: &str| {
+        let name = name.to_owned();
+        eventually_some("the grandchild's pid", || app.log(&name).first().and_then(|line| line.parse::<u32>().ok()))
+    };
+    let (of_a, of_headless) = (pid_in_log("a-1"), pid_in_log("headless-1"));
+    let (first, leader, orchestrator) = (app.pid("a-1"), app.pid("headless-1"), app.orchestrator_pid());
+    kill_9(orchestrator);
+    eventually("it is gone", || !is_alive(orchestrator));
+    app.write("go", "");
+    eventually("one main process ends meanwhile", || !is_alive(leader));
+    assert!(is_alive(first) && is_alive(of_a) && is_alive(of_headless));
+
+    app.copo(&["up", "-d", "--wait"]).ok();
+
+    assert!(!is_alive(first) && !is_alive(of_a) && !is_alive(of_headless));
+    assert_ne!(app.pid("a-1"), first);
+    let ended = |report: &serde_json::Value| {
+        report["facts"]["event"] == "exited"
+            && report["facts"]["pid"] == first
+            && report["facts"]["reason"].as_str().is_some_and(|reason| reason.contains("orchestrator was killed"))
+    };
+    assert_eq!(app.reports().iter().filter(|report| ended(report)).count(), 1);
+}
+
+#[test]
+fn up_refuses_names_that_mean_nothing_and_starts_nothing() {
+    let app = App::new("[process.a]\nexecutable_path = \"{puppet}\"\nargs = [\"sleep\"]\n");
+    for name in ["nobody", "a-2", "a-0", "@nobody"] {
+        let refused = app.copo(&["up", "-d", name]).fails_with(4);
+        assert!(refused.stderr.contains(name), "{}", refused.stderr);
+        app.copo(&["up", "-d", "a", name]).fails_with(4);
+        app.copo(&["up", "--exit-on", name]).fails_with(4);
+    }
+    app.copo(&["ps"]).fails_with(5);
+    app.copo(&["up", "-d", "--wait", "a-1"]).ok();
+}
+
+#[test]
+fn a_child_dies_of_the_file_size_limit_and_the_orchestrator_does_not() {
+    let app = App::new(
+        r#"
+[process.a]
+executable_path = "grep"
+args = ["-E", "^Sig(Blk|Ign|Cgt):", "/proc/self/status"]
+"#,
+    );
+    app.up();
+    app.wait_state("a-1", "finished");
+    let has = |line: &str| {
+        let mask = u64::from_str_radix(line.split_whitespace().nth(1).expect("a mask"), 16).expect("hexadecimal");
+        mask & 1 << (libc::SIGXFSZ - 1) != 0
+    };
+    assert!(app.log("a-1").iter().all(|line| !has(line)), "{:?}", app.log("a-1"));
+    let status = std::fs::read_to_string(format!("/proc/{}/status", app.orchestrator_pid())).expect("it runs");
+    let handled = status.lines().filter(|line| line.starts_with("SigCgt:") || line.starts_with("SigIgn:"));
+    assert!(handled.into_iter().any(has), "{status}");
+}
+
+#[test]
+fn a_childs_path_ends_with_the_folder_of_copo() {
+    let app = App::new("[process.a]\nexecutable_path = \"{puppet}\"\nargs = [\"env\", \"PATH\"]\n");
+    let folder = copo_tests::build::copo().parent().expect("a file lies in a folder").display().to_string();
+    let mut up = app.command(&["up", "-d"]);
+    assert!(up.env("PATH", format!("{folder}:/usr/bin:/bin")).status().expect("copo runs").success());
+    app.wait_state("a-1", "finished");
+    assert_eq!(app.log("a-1"), [format!("{folder}:/usr/bin:/bin:{folder}")]);
+}
