@@ -98,3 +98,34 @@ fn output_is_plain_when_it_is_no_terminal() {
     let ps = app.copo(&["ps"]).ok().stdout;
     assert!(ps.contains("a-1") && ps.contains("running"), "{ps}");
 }
+
+#[test]
+fn bench_measures_and_finds_every_record_once_in_order() {
+    let app = App::new("");
+    let shapes: [&[&str]; 3] = [
+        &["--size", "128"],
+        &["--size", "4096", "--subscribers", "2", "--publishers", "2", "--key-patterns"],
+        &["--size", "300000", "--durability", "memory"],
+    ];
+    for shape in shapes {
+        let few = ["bench", "udd", "--seconds", "1", "--rounds", "1", "--json"];
+        let report = app.copo(&[&few[..], shape].concat()).ok().json();
+        for name in ["records_per_s", "mb_per_s", "p50_us", "p99_us", "p999_us", "limit_records_per_s", "limit_p50_us"]
+        {
+            assert!(report[name].as_f64().is_some_and(|figure| figure > 0.0), "{name}: {report}");
+        }
+        for name in [
+            "size",
+            "publishers",
+            "subscribers",
+            "durability",
+            "throughput_ratio",
+            "latency_ratio",
+            "cpu_s_per_million",
+        ] {
+            assert!(!report[name].is_null(), "{name}: {report}");
+        }
+        assert_eq!([&report["lost"], &report["duplicated"], &report["reordered"]], [0, 0, 0], "{report}");
+    }
+    app.copo(&["bench", "udd", "--size", "3"]).fails_with(2);
+}

@@ -73,6 +73,10 @@ pub enum Command {
     Init,
     /// Print the JSON schema of copo.toml, for editors.
     Schema,
+    /// Measure Copo on this machine, beside the machine's limit.
+    #[cfg(unix)]
+    #[command(subcommand, arg_required_else_help = true)]
+    Bench(super::bench::args::Bench),
     /// Print completions for a shell.
     Completions(Completions),
     /// Print the version of this binary and of the running orchestrator.
@@ -88,6 +92,9 @@ pub const GROUPS: &[(&str, &[&str])] = &[
     ("Its processes", &["ps", "start", "stop", "restart", "trigger", "kill", "logs", "attach"]),
     ("Its context", &["udd", "report", "reports"]),
     ("Its configuration", &["check", "init", "schema"]),
+    #[cfg(unix)]
+    ("Copo itself", &["bench", "completions", "version"]),
+    #[cfg(windows)]
     ("Copo itself", &["completions", "version"]),
 ];
 

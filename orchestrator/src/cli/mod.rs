@@ -4,6 +4,8 @@
 mod about;
 mod args;
 mod attach;
+#[cfg(unix)]
+mod bench;
 mod configuration;
 mod control;
 mod down;
@@ -74,6 +76,8 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Check => configuration::check(place),
         Command::Init => configuration::init(place),
         Command::Schema => configuration::schema(),
+        #[cfg(unix)]
+        Command::Bench(bench) => bench::run(bench),
         Command::Completions(completions) => about::completions(completions.shell),
         Command::Version(json) => about::version(place, json.json),
         Command::Orchestrate(orchestrate) => launch::orchestrate(orchestrate),
