@@ -4,6 +4,9 @@
 
 pub mod app;
 pub mod build;
+pub mod data;
+#[cfg(unix)]
+pub mod peer;
 pub mod wait;
 
 pub use app::{App, Ran};

@@ -148,6 +148,7 @@ impl Context {
                 Tail::Lost => false,
             };
         }
+        is_proven = context.reaches_its_head(is_proven) && is_proven;
         // After another boot, the kernel may have lost what it had not yet written.
         is_proven &= same_boot || context.meta.clean || spec.durability == Durability::Power;
         if is_new && context.appended > 0 {
@@ -159,6 +160,24 @@ impl Context {
         }
         context.begin(boot_id, now)?;
         Ok(context)
+    }
+
+    /// Is what the meta file knows to have been given there? What ends in zeros looks like a whole end. Told once, and not
+    /// at all (`tell`) where the same loss was found another way.
+    fn reaches_its_head(&mut self, tell: bool) -> bool {
+        let last = self.records.last_seq().max(self.reports.last_seq()).max(self.meta.purged);
+        let name = format!("head@{}", self.meta.head);
+        if last >= self.meta.head || self.meta.told.contains(&name) {
+            return true;
+        }
+        if tell {
+            let (first, last) = (last + 1, self.meta.head);
+            let reason = format!("the log ends too early: what stood from Seq {first} to {last} is lost");
+            self.findings.push(Finding { first, last, reason });
+        }
+        self.meta.told.retain(|told| !told.starts_with("head@"));
+        self.meta.told.push(name);
+        false
     }
 
     /// Everything is read: from here on it is in use.
@@ -295,7 +314,7 @@ impl Context {
             && [&self.kept, &self.records, &self.reports].iter().all(|stream| stream.flush_all().is_ok());
         self.meta.clean = stored;
         // Without its mark the next open only doubts more than it must.
-        let _ = self.write_meta(true).and_then(|()| Ok(self.disk.sync()?));
+        let _ = self.write_meta(true);
     }
 
     fn is_synced(&self) -> bool {

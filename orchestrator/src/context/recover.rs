@@ -47,7 +47,7 @@ impl Context {
             let is_last = i + 1 == names.len();
             let stream = self.stream_mut(tag);
             stream.next_id = stream.next_id.max(id + 1);
-            match self.load(tag, name, id) {
+            match self.load(tag, name, id)? {
                 Some(scanned) => tail = self.take_in(tag, name, scanned, is_last, lost_before),
                 None if is_last && id > newest => self.disk.discard(name)?, // It had never come into use.
                 None => {
@@ -80,18 +80,24 @@ impl Context {
         Ok(tail)
     }
 
-    fn load(&mut self, tag: Tag, name: &str, id: u64) -> Option<Scanned> {
-        let chunk = self.disk.open(name).ok()?;
-        let identity = (chunk.capacity() >= HEADER).then(|| Identity::read(&chunk)).flatten()?;
+    /// A file that cannot be opened says nothing of what it holds: that is no damage, and ends the opening.
+    fn load(&mut self, tag: Tag, name: &str, id: u64) -> io::Result<Option<Scanned>> {
+        let chunk = match self.disk.open(name) {
+            Ok(chunk) => chunk,
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+            Err(error) => return Err(io::Error::new(error.kind(), format!("{name}: {error}"))),
+        };
+        let identity = (chunk.capacity() >= HEADER).then(|| Identity::read(&chunk)).flatten();
+        let Some(identity) = identity.filter(|identity| identity.id == id) else { return Ok(None) };
         let stream = self.stream(tag);
         let mut end = stream.end;
         if stream.segments.is_empty() && identity.previous > 0 {
             end.count = 1; // Something was there before: who asks for it is told that it is gone.
         }
-        if identity.id == id && tag != Tag::Kept && identity.previous < stream.last_seq() {
+        if tag != Tag::Kept && identity.previous < stream.last_seq() {
             end = self.stream_mut(tag).cut_after(identity.previous); // Taken back, and written again in this one.
         }
-        (identity.id == id).then(|| scan(Segment::at_start(chunk, identity, end), tag == Tag::Kept))
+        Ok(Some(scan(Segment::at_start(chunk, identity, end), tag == Tag::Kept)))
     }
 
     /// Adds a segment to its stream and compares it with the one before.

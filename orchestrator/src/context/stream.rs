@@ -156,6 +156,12 @@ impl Stream {
         Ok(())
     }
 
+    /// Takes the newest segment out again, in which nothing stands yet.
+    pub fn drop_newest(&mut self, disk: &mut Disk, length: usize) {
+        self.segments.pop_back().into_iter().for_each(|segment| disk.remove(segment.chunk));
+        self.wanted = Some(length);
+    }
+
     /// Name of a segment's file.
     pub fn file_name(&self, id: u64) -> String {
         format!("{}-{id:012}", self.tag.name())

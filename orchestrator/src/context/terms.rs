@@ -110,9 +110,22 @@ impl From<io::Error> for StoreError {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => Self::NoSpace,
+            // Room of another kind, which comes back as well.
+            io::ErrorKind::OutOfMemory => Self::NoSpace,
+            _ if is_out_of_descriptors(&error) => Self::NoSpace,
             _ => Self::Disk(error),
         }
     }
+}
+
+#[cfg(unix)]
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+}
+
+#[cfg(not(unix))]
+fn is_out_of_descriptors(_error: &io::Error) -> bool {
+    false
 }
 
 /// A part of the stored log that is lost; to be reported as `damaged`.

@@ -54,15 +54,27 @@ impl Context {
         };
         stream.rotate(disk, length, &meta.log_id)?;
         let id = stream.next_id - 1;
-        if self.durability == Durability::Power {
-            stream.flush_header()?;
+        let before = self.meta.newest.insert(tag.name().to_owned(), id);
+        self.settle_newest(tag).inspect_err(|_| {
+            // A segment that may not be there after a cut of the power takes nothing.
+            before.map(|before| self.meta.newest.insert(tag.name().to_owned(), before));
+            let Self { records, reports, kept, disk, .. } = self;
+            match tag {
+                Tag::Records => records,
+                Tag::Reports => reports,
+                Tag::Kept => kept,
+            }
+            .drop_newest(disk, length);
+        })
+    }
+
+    /// Makes the newest segment as durable as configured, and only then known to the meta file.
+    fn settle_newest(&mut self, tag: Tag) -> Result<(), StoreError> {
+        if self.is_synced() {
+            self.stream(tag).flush_header()?;
+            self.disk.sync()?;
         }
-        self.meta.newest.insert(tag.name().to_owned(), id);
-        self.write_meta(self.is_synced())?;
-        match self.durability {
-            Durability::Power => Ok(self.disk.sync()?),
-            Durability::Memory | Durability::Crash => Ok(()),
-        }
+        self.write_meta(self.is_synced())
     }
 
     /// Everything appended becomes readable once it is as durable as configured.

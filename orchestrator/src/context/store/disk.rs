@@ -184,12 +184,12 @@ fn write_zeros(mut file: &File, capacity: u64) -> io::Result<()> {
 }
 
 #[cfg(unix)]
-fn sync_folder(dir: &Path) -> io::Result<()> {
+pub(super) fn sync_folder(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
 /// Windows has no way to ask for it; renames are journalled.
 #[cfg(windows)]
-fn sync_folder(_dir: &Path) -> io::Result<()> {
+pub(super) fn sync_folder(_dir: &Path) -> io::Result<()> {
     Ok(())
 }

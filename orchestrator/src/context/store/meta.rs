@@ -67,7 +67,11 @@ impl MetaFile {
             file.sync_all()?;
         }
         drop(file);
-        fs::rename(fresh, path)
+        fs::rename(fresh, path)?;
+        match path.parent() {
+            Some(dir) if synced => super::disk::sync_folder(dir),
+            Some(_) | None => Ok(()),
+        }
     }
 }
 
