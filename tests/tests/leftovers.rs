@@ -43,6 +43,37 @@ restart = "no"
 }
 
 #[test]
+fn down_ends_what_a_killed_orchestrator_left() {
+    let app = App::new("[process.a]\nexecutable_path = \"{puppet}\"\nargs = [\"sleep\"]\n");
+    app.copo(&["up", "-d", "--wait"]).ok();
+    let (child, orchestrator) = (app.pid("a-1"), app.orchestrator_pid());
+    kill_9(orchestrator);
+    eventually("it is gone", || !is_alive(orchestrator));
+    assert!(is_alive(child));
+    app.down();
+    assert!(!is_alive(child) && !app.socket().exists() && !app.state("pids/a-1.pid").exists());
+}
+
+#[test]
+fn purge_leaves_the_same_whether_something_is_up_or_not() {
+    let app = App::new("[process.a]\nexecutable_path = \"{puppet}\"\nargs = [\"sleep\"]\n");
+    for is_up in [true, false] {
+        app.copo(&["up", "-d", "--wait"]).ok();
+        app.copo(&["udd", "send", "x"]).ok();
+        if !is_up {
+            app.down();
+            assert!(app.state("reports.json").exists() && app.state("orchestrator/context").exists());
+        }
+        app.copo(&["down", "--purge"]).ok();
+        let kept: Vec<_> = std::fs::read_dir(app.state("orchestrator")).expect("it is there").collect();
+        assert!(!app.state("reports.json").exists() && !app.state("orchestrator/context").exists(), "{is_up} {kept:?}");
+        assert!(!app.state("reports.json.new").exists());
+    }
+    app.copo(&["-a", "never", "down", "--purge"]).ok();
+    assert!(!app.home().join("never").exists());
+}
+
+#[test]
 fn up_refuses_names_that_mean_nothing_and_starts_nothing() {
     let app = App::new("[process.a]\nexecutable_path = \"{puppet}\"\nargs = [\"sleep\"]\n");
     for name in ["nobody", "a-2", "a-0", "@nobody"] {

@@ -1,6 +1,5 @@
 //! `copo down`: returns when every process group and the orchestrator are gone.
 
-use std::fs;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,6 +8,7 @@ use copo::v1::request::Kind;
 use copo::v1::{self, State};
 use copo::{Client, ErrorCode};
 use copo_orchestrator::layout::Layout;
+use copo_orchestrator::runtime;
 use copo_orchestrator::runtime::lock::{self, Holder, LockError};
 
 use super::args::{Down, Place};
@@ -27,7 +27,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// `copo down [-t S] [--purge]`
 pub fn run(place: &Place, down: &Down) -> Outcome {
     let target = find::target(place)?;
-    let Some(client) = reach(&target)? else { return if down.purge { empty(&target.layout) } else { Ok(()) } };
+    let Some(client) = reach(&target)? else { return sweep(&target.layout, down.purge) };
     let grace_ms = down.timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
     stop(&client, v1::Down { grace_ms, kill: false, purge: down.purge })?;
     wait_until_free(&target.layout)
@@ -106,23 +106,19 @@ fn holder(layout: &Layout) -> Result<Option<Holder>, Failure> {
     lock::holder(layout).map_err(|error| Failure::io(format!("read {}", layout.lock().display()), &error))
 }
 
-/// Empties the context of an application that is not up.
-fn empty(layout: &Layout) -> Outcome {
-    let context = layout.context();
-    if !context.exists() {
+/// Leaves nothing behind of an application that is not up: neither what a killed orchestrator left running, nor, if
+/// `purge` says so, its context.
+fn sweep(layout: &Layout, purge: bool) -> Outcome {
+    if !layout.orchestrator().is_dir() {
         return Ok(());
     }
+    let application = layout.application();
     // Held meanwhile, so that no orchestrator starts on half a context.
-    let _lock = lock::acquire(layout, &context).map_err(|error| match error {
-        LockError::Held(holder) => Failure::new(
-            FAILED,
-            format!(
-                "cannot empty the context of {}: an orchestrator (pid {}) has just started",
-                layout.application(),
-                holder.pid
-            ),
-        ),
+    let _lock = lock::acquire(layout, &layout.context()).map_err(|error| match error {
+        LockError::Held(Holder { pid, .. }) => {
+            Failure::new(FAILED, format!("cannot clean up {application}: an orchestrator (pid {pid}) has just started"))
+        }
         LockError::Io(error) => Failure::io(format!("lock {}", layout.lock().display()), &error),
     })?;
-    fs::remove_dir_all(&context).map_err(|error| Failure::io(format!("empty {}", context.display()), &error))
+    runtime::sweep(layout, purge).map_err(|error| Failure::io(format!("empty the context of {application}"), &error))
 }

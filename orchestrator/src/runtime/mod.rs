@@ -129,10 +129,23 @@ async fn live(started: Started, names: Vec<String>) {
     output.close();
     start::remove_files(&layout);
     if hub.purge_requested() {
-        start::remove_context(&layout);
+        if let Err(error) = start::remove_context(&layout) {
+            tracing::warn!("cannot empty the context in {}: {error}", layout.root().display());
+        }
     }
     tracing::info!("ended");
     drop(lock);
+}
+
+/// Ends what a killed orchestrator left running, and empties the context if `purge` says so. To be called while the
+/// application's lock is held, and by no orchestrator.
+///
+/// # Errors
+/// Something of the context cannot be removed.
+pub fn sweep(layout: &Layout, purge: bool) -> std::io::Result<()> {
+    leftovers::end_all(layout);
+    start::remove_files(layout);
+    if purge { start::remove_context(layout) } else { Ok(()) }
 }
 
 /// A report of the orchestrator about itself.

@@ -139,11 +139,11 @@ pub(super) fn remove_files(layout: &Layout) {
 }
 
 /// Empties the context: everything that was published and reported.
-pub(super) fn remove_context(layout: &Layout) {
-    let gone = [std::fs::remove_dir_all(layout.context()), std::fs::remove_file(layout.reports())];
-    for error in gone.into_iter().filter_map(Result::err).filter(|error| error.kind() != io::ErrorKind::NotFound) {
-        tracing::warn!("cannot empty the context in {}: {error}", layout.root().display());
+pub(super) fn remove_context(layout: &Layout) -> io::Result<()> {
+    for gone in [std::fs::remove_dir_all(layout.context()), std::fs::remove_file(layout.reports())] {
+        gone.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })?;
     }
+    Ok(())
 }
 
 #[cfg(unix)]

@@ -77,7 +77,8 @@ impl Terminations {
 
 /// Undoes what a parent may have left: a blocked or ignored signal would be so in every child, too. SIGPIPE stays ignored
 /// here; `Command` sets it back in the child. SIGXFSZ is caught and passed over, so that a limit on the size of files is
-/// an error like any other here, and the default in every child: a handler, unlike "ignore", ends at exec. To be called before there are threads.
+/// an error like any other here, and the default in every child: a handler, unlike "ignore", ends at exec. To be called
+/// before there are threads.
 #[cfg(unix)]
 pub(super) fn reset_inherited() {
     // SAFETY: the set and the actions are plain values, initialised before use; only dispositions that are "ignore" are

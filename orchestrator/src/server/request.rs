@@ -10,6 +10,7 @@ use copo_proto::key;
 use copo_proto::v1::{self, ErrorCode, request, response};
 
 use super::error;
+use super::handshake;
 use super::hub::Hub;
 use super::identity::Admitted;
 use super::line::Line;
@@ -63,8 +64,12 @@ fn decide(hub: &Hub, line: &Line, kind: request::Kind) -> Result<Answer, v1::Err
             Ok(DONE)
         }
         Kind::WatchStop(v1::WatchStop {}) => {
-            let run = run_of(line, "be told when to stop")?.run;
-            hub.tell(Event::StopWatched { run });
+            let admitted = run_of(line, "be told when to stop")?;
+            hub.tell(Event::StopWatched { run: admitted.run });
+            // Who begins to watch when it is asked to stop already knows so when this is answered.
+            if let Some(killed_at) = admitted.killed_at() {
+                line.say(handshake::stop_requested(killed_at));
+            }
             Ok(DONE)
         }
         Kind::Status(v1::Status {}) => Ok(Answer::Now(response::Kind::Status(hub.status()))),

@@ -114,6 +114,22 @@ fn a_stop_is_told_to_connections_and_ends_subscriptions() {
 }
 
 #[test]
+fn who_watches_for_a_stop_that_was_asked_already_is_told_with_the_answer() {
+    with_app(|app| async move {
+        let run = app.admit("secret", "a-1", false);
+        let mut peer = app.sender("secret", 1).await;
+        app.hub.stop_event(run, 10_000);
+        assert!(matches!(peer.next().await, server_message::Kind::StopRequested(_)));
+
+        peer.say(7, request::Kind::WatchStop(v1::WatchStop {})).await;
+
+        assert!(matches!(peer.next().await, server_message::Kind::StopRequested(stop) if stop.grace_ms > 9_000));
+        let done = v1::Response { id: 7, kind: Some(response::Kind::Done(v1::Done {})) };
+        assert_eq!(peer.next().await, server_message::Kind::Response(done));
+    });
+}
+
+#[test]
 fn whoever_no_longer_waits_is_said_to_be_gone() {
     with_app(|app| async move {
         let mut person = app.person().await;
