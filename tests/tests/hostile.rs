@@ -1,12 +1,9 @@
 //! Bad input: a configuration that is wrong, and a peer that does not speak the protocol.
 #![cfg(unix)]
 
-use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
-use std::time::Duration;
-
-use copo_proto::{Message, frame, v1};
+use copo_proto::{frame, v1};
 use copo_tests::App;
+use copo_tests::peer::Peer;
 
 fn bad(config: &str, wanted: &[&str]) {
     let app = App::new("");
@@ -70,50 +67,6 @@ fn no_configuration_and_no_orchestrator_are_said() {
     app.copo(&["check"]).ok();
 }
 
-struct Peer(UnixStream);
-
-impl Peer {
-    fn connect(app: &App) -> Self {
-        let stream = UnixStream::connect(app.socket()).expect("the orchestrator listens");
-        stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a timeout can be set");
-        Self(stream)
-    }
-
-    fn say(&mut self, bytes: &[u8]) -> &mut Self {
-        self.0.write_all(bytes).expect("the connection takes it");
-        self
-    }
-
-    fn hello(&mut self, token: &str) -> &mut Self {
-        let hello =
-            v1::Hello { min_version: 1, max_version: 1, name: "t".into(), token: token.into(), ..v1::Hello::default() };
-        self.say(&frame::to_vec(&hello))
-    }
-
-    /// Everything the orchestrator says until it closes.
-    fn heard(&mut self) -> Vec<v1::ServerMessage> {
-        let mut decoder = frame::Decoder::new(1 << 20);
-        let mut bytes = Vec::new();
-        // A peer that is cut off may see a reset instead of an end.
-        let _ = self.0.read_to_end(&mut bytes);
-        decoder.buffer().extend_from_slice(&bytes);
-        std::iter::from_fn(|| decoder.next_frame().expect("well formed"))
-            .map(|frame| v1::ServerMessage::decode(frame).expect("a message"))
-            .collect()
-    }
-
-    fn error(&mut self) -> v1::ErrorCode {
-        let last = self.heard().pop().and_then(|message| message.kind);
-        match last {
-            Some(v1::server_message::Kind::Error(error)) => {
-                assert!(!error.message.is_empty());
-                error.code()
-            }
-            other => panic!("closed without a reason: {other:?}"),
-        }
-    }
-}
-
 #[test]
 fn what_is_no_protocol_ends_that_connection_alone() {
     let app = App::new("");
@@ -123,16 +76,16 @@ fn what_is_no_protocol_ends_that_connection_alone() {
     let mut five_gib = Vec::new();
     frame_length(5 << 30, &mut five_gib);
 
-    assert_eq!(Peer::connect(&app).say(&[0xff; 64]).error(), v1::ErrorCode::Malformed);
-    assert_eq!(Peer::connect(&app).say(&five_gib).error(), v1::ErrorCode::TooLarge);
-    assert_eq!(Peer::connect(&app).hello("").say(&five_gib).error(), v1::ErrorCode::TooLarge);
-    assert_eq!(Peer::connect(&app).hello("").say(b"\x05garbage").error(), v1::ErrorCode::Malformed);
-    assert_eq!(Peer::connect(&app).hello("wrong").error(), v1::ErrorCode::Unauthorized);
+    assert_eq!(Peer::connect(&app.socket()).say(&[0xff; 64]).error(), v1::ErrorCode::Malformed);
+    assert_eq!(Peer::connect(&app.socket()).say(&five_gib).error(), v1::ErrorCode::TooLarge);
+    assert_eq!(Peer::connect(&app.socket()).hello("").say(&five_gib).error(), v1::ErrorCode::TooLarge);
+    assert_eq!(Peer::connect(&app.socket()).hello("").say(b"\x05garbage").error(), v1::ErrorCode::Malformed);
+    assert_eq!(Peer::connect(&app.socket()).hello("wrong").error(), v1::ErrorCode::Unauthorized);
     let future = v1::Hello { min_version: 99, max_version: 99, name: "t".into(), ..v1::Hello::default() };
-    assert_eq!(Peer::connect(&app).say(&frame::to_vec(&future)).error(), v1::ErrorCode::Unsupported);
-    let mut half = Peer::connect(&app);
+    assert_eq!(Peer::connect(&app.socket()).say(&frame::to_vec(&future)).error(), v1::ErrorCode::Unsupported);
+    let mut half = Peer::connect(&app.socket());
     half.say(&[0x20, 0x08]);
-    half.0.shutdown(std::net::Shutdown::Write).expect("it is open");
+    half.stream.shutdown(std::net::Shutdown::Write).expect("it is open");
     half.heard();
 
     good.udd_send(b"still here").and_then(|()| good.flush()).expect("others go on");
@@ -145,17 +98,17 @@ fn what_is_no_protocol_ends_that_connection_alone() {
 fn an_unknown_request_is_unsupported_and_the_connection_lives() {
     let app = App::new("");
     app.up();
-    let mut peer = Peer::connect(&app);
+    let mut peer = Peer::connect(&app.socket());
     // id = 7, and an arm of number 1000 that no version knows.
     peer.hello("").say(&[0x05, 0x08, 0x07, 0xc2, 0x3e, 0x00]);
     let get = v1::Request { id: 8, kind: Some(v1::request::Kind::Status(v1::Status {})) };
     peer.say(&frame::to_vec(&get));
-    peer.0.shutdown(std::net::Shutdown::Write).expect("it is open");
+    peer.stream.shutdown(std::net::Shutdown::Write).expect("it is open");
     let answers: Vec<v1::Response> = peer
         .heard()
         .into_iter()
-        .filter_map(|message| match message.kind {
-            Some(v1::server_message::Kind::Response(response)) => Some(response),
+        .filter_map(|kind| match kind {
+            v1::server_message::Kind::Response(response) => Some(response),
             _ => None,
         })
         .collect();
@@ -170,7 +123,7 @@ fn an_unknown_request_is_unsupported_and_the_connection_lives() {
 fn who_says_nothing_is_told_so() {
     let app = App::new("");
     app.up();
-    assert_eq!(Peer::connect(&app).error(), v1::ErrorCode::TimedOut);
+    assert_eq!(Peer::connect(&app.socket()).error(), v1::ErrorCode::TimedOut);
 }
 
 #[test]

@@ -99,7 +99,7 @@ pub struct OpenError {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// There is no room; nothing was stored.
-    #[error("cannot store it: no space left")]
+    #[error("cannot store it: no space left on the disk (or no memory or descriptor for a new segment)")]
     NoSpace,
     /// The disk failed; nothing was stored.
     #[error("cannot store it: {0}")]
