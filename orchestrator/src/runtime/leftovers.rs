@@ -60,17 +60,23 @@ pub(super) fn forget(layout: &Layout, internal_name: &str) {
 /// Kills what is left of the runs noted, waits until it is gone, and tells of each in a report.
 pub(super) fn end_all(layout: &Layout) -> Vec<Facts> {
     let boot = boot::id();
-    let mut reports = Vec::new();
+    let mut noted = Vec::new();
     for entry in fs::read_dir(layout.runs()).into_iter().flatten().flatten() {
         let left = fs::read_to_string(entry.path()).ok().and_then(|text| Left::parse(&text));
-        if let (Some(left), Ok(internal_name)) = (left, entry.file_name().into_string()) {
-            let was_killed = left.boot == boot && sys::end_group(&left);
-            tracing::warn!("{internal_name}, pid {}, was left by an orchestrator that was killed", left.pid);
-            reports.push(facts(internal_name, left, was_killed));
+        match left.zip(entry.file_name().into_string().ok()) {
+            Some(whole) => noted.push(whole),
+            None => drop(fs::remove_file(entry.path())),
         }
-        let _ = fs::remove_file(entry.path());
     }
-    reports
+    let of_this_boot = noted.iter().map(|(left, _)| left).filter(|left| left.boot == boot);
+    let killed = sys::end_groups(&of_this_boot.collect::<Vec<_>>());
+    let ended = noted.into_iter().map(|(left, internal_name)| {
+        tracing::warn!("{internal_name}, pid {}, was left by an orchestrator that was killed", left.pid);
+        let was_killed = left.boot == boot && killed.contains(&left.pid);
+        forget(layout, &internal_name);
+        facts(internal_name, left, was_killed)
+    });
+    ended.collect()
 }
 
 fn facts(internal_name: String, left: Left, was_killed: bool) -> Facts {
@@ -102,6 +108,7 @@ fn write(layout: &Layout, internal_name: &str, text: &str) -> io::Result<()> {
 
 #[cfg(target_os = "linux")]
 mod sys {
+    use std::collections::{BTreeSet, HashMap};
     use std::fs;
     use std::thread;
     use std::time::{Duration, Instant};
@@ -127,32 +134,38 @@ mod sys {
         stat(pid).map(|stat| (stat.started, stat.session))
     }
 
-    /// Kills what lives of the group and waits until nothing does; whether there was something.
-    pub fn end_group(left: &Left) -> bool {
+    /// Kills what lives of these groups and waits until nothing does; the main pids of those of which something was there.
+    ///
+    /// All at once: each look goes through every process there is.
+    pub fn end_groups(all: &[&Left]) -> BTreeSet<u32> {
         let start = Instant::now();
-        let mut was_there = false;
-        while start.elapsed() < PATIENCE && is_there(left) {
-            was_there = true;
-            let _ = kill_process_group(pid_of(left.pid), Signal::KILL);
+        let there = those_there(all);
+        let mut left = there.clone();
+        while !left.is_empty() && start.elapsed() < PATIENCE {
+            for pid in left {
+                let _ = kill_process_group(pid_of(pid), Signal::KILL);
+            }
             thread::sleep(Duration::from_millis(1));
+            left = those_there(all);
         }
-        was_there
+        there
     }
 
     /// A group's number is given to nobody else while one member lives, and a member stays in the session it was born
     /// in unless it leaves the group with it. A zombie that its new parent does not reap is nobody.
-    fn is_there(left: &Left) -> bool {
-        if stat(left.pid).is_some_and(|leader| leader.started != left.started) {
-            return false;
+    fn those_there(all: &[&Left]) -> BTreeSet<u32> {
+        if all.is_empty() {
+            return BTreeSet::new();
         }
+        let by_group: HashMap<u32, &Left> = all.iter().map(|left| (left.pid, *left)).collect();
+        let is_anothers = |left: &&Left| stat(left.pid).is_some_and(|leader| leader.started != left.started);
         let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-        let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        pids.filter_map(stat).any(|member| {
-            !member.is_dead
-                && member.group == left.pid
-                && member.session == left.session
-                && member.started >= left.started
-        })
+        let members = processes.filter_map(|entry| stat(entry.file_name().to_str()?.parse().ok()?));
+        let lefts = members.filter(|member| !member.is_dead).filter_map(|member| {
+            let left = by_group.get(&member.group)?;
+            (member.session == left.session && member.started >= left.started).then_some(*left)
+        });
+        lefts.filter(|left| !is_anothers(left)).map(|left| left.pid).collect()
     }
 
     fn stat(pid: u32) -> Option<Stat> {
@@ -170,6 +183,7 @@ mod sys {
 
 #[cfg(target_vendor = "apple")]
 mod sys {
+    use std::collections::BTreeSet;
     use std::mem::MaybeUninit;
     use std::thread;
     use std::time::{Duration, Instant};
@@ -196,29 +210,36 @@ mod sys {
         Some((info.pbi_start_tvsec * 1_000_000 + info.pbi_start_tvusec, 0))
     }
 
-    /// Kills the group while its main process is the one noted; whether there was something.
-    pub fn end_group(left: &Left) -> bool {
-        let is_there = || identity(left.pid).is_some_and(|(started, _)| started == left.started);
-        let (start, was_there) = (Instant::now(), is_there());
-        while start.elapsed() < PATIENCE && is_there() {
-            let _ = kill_process_group(pid_of(left.pid), Signal::KILL);
+    /// Kills these groups, each while its main process is the one noted; the pids of those that were there.
+    pub fn end_groups(all: &[&Left]) -> BTreeSet<u32> {
+        let is_there = |left: &&&Left| identity(left.pid).is_some_and(|(started, _)| started == left.started);
+        let those_there = || all.iter().filter(is_there).map(|left| left.pid).collect::<BTreeSet<_>>();
+        let (start, there) = (Instant::now(), those_there());
+        let mut left = there.clone();
+        while !left.is_empty() && start.elapsed() < PATIENCE {
+            for pid in left {
+                let _ = kill_process_group(pid_of(pid), Signal::KILL);
+            }
             thread::sleep(Duration::from_millis(1));
+            left = those_there();
         }
-        was_there
+        there
     }
 }
 
 /// Where nobody can be told from who came after, nobody is killed.
 #[cfg(not(any(target_os = "linux", target_vendor = "apple")))]
 mod sys {
+    use std::collections::BTreeSet;
+
     use super::Left;
 
     pub fn identity(_pid: u32) -> Option<(u64, u32)> {
         None
     }
 
-    pub fn end_group(_left: &Left) -> bool {
-        false
+    pub fn end_groups(_all: &[&Left]) -> BTreeSet<u32> {
+        BTreeSet::new()
     }
 }
 
