@@ -69,7 +69,16 @@ fn down_names_who_blocks_and_ends_with_its_patience() {
 
 #[test]
 fn up_wait_ends_with_what_became_of_it() {
-    let failing = App::new("[process.a]\nexecutable_path = \"{puppet}\"\nargs = [\"exit\", \"3\"]\nrestart = \"no\"\n");
+    // Before it is ready: what counts as ready once it is started may be found running still.
+    let failing = App::new(
+        r#"
+[process.a]
+executable_path = "{puppet}"
+args = ["exit", "3"]
+ready = "sdk"
+restart = "no"
+"#,
+    );
     let said = failing.copo(&["up", "-d", "--wait"]).fails_with(1);
     assert!(said.stderr.contains("cannot") && said.stderr.contains("code 3"), "{}", said.stderr);
     assert_eq!(failing.state_of("a-1"), "failed");
