@@ -128,10 +128,10 @@ async fn live(started: Started, names: Vec<String>) {
     hub.close().await;
     output.close();
     start::remove_files(&layout);
-    if hub.purge_requested() {
-        if let Err(error) = start::remove_context(&layout) {
-            tracing::warn!("cannot empty the context in {}: {error}", layout.root().display());
-        }
+    if hub.purge_requested()
+        && let Err(error) = start::remove_context(&layout)
+    {
+        tracing::warn!("cannot empty the context in {}: {error}", layout.root().display());
     }
     tracing::info!("ended");
     drop(lock);
