@@ -105,7 +105,7 @@ fn bench_measures_and_finds_every_record_once_in_order() {
     let shapes: [&[&str]; 3] = [
         &["--size", "128"],
         &["--size", "4096", "--subscribers", "2", "--publishers", "2", "--key-patterns"],
-        &["--size", "300000", "--durability", "memory"],
+        &["--size", "1048576", "--durability", "memory"],
     ];
     for shape in shapes {
         let few = ["bench", "udd", "--seconds", "1", "--rounds", "1", "--json"];

@@ -171,19 +171,19 @@ fn take_frames(buffer: &[u8], receipts: &mut Receipts) -> usize {
     at
 }
 
-/// Sends back what one peer sends, until it closes.
+/// Sends back what one peer sends, a whole record at a time (in parts both sides could wait for room), until it closes.
 pub fn echo(work: &Work) -> Outcome {
     let serve = || -> io::Result<()> {
         let listener = UnixListener::bind(&work.socket)?;
         stand_by().map_err(|_| io::Error::from(ErrorKind::BrokenPipe))?;
         let (mut socket, _) = listener.accept()?;
-        let mut buffer = vec![0; CHUNK];
+        let mut buffer = vec![0; work.size];
         loop {
-            let read = socket.read(&mut buffer)?;
-            if read == 0 {
-                return Ok(());
+            match socket.read_exact(&mut buffer) {
+                Ok(()) => socket.write_all(&buffer)?,
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(()),
+                Err(error) => return Err(error),
             }
-            socket.write_all(&buffer[..read])?;
         }
     };
     serve().map_err(|error| cannot("echo", &error))

@@ -152,7 +152,7 @@ fn round_trip(folder: &Path, size: usize, count: u64) -> Result<f64, Failure> {
     let socket = folder.join("echo");
     // Left by the round before.
     let _ = std::fs::remove_file(&socket);
-    let mut echo = Worker::start("limit-echo", &Work { socket: socket.clone(), ..Work::default() })?;
+    let mut echo = Worker::start("limit-echo", &Work { socket: socket.clone(), size, ..Work::default() })?;
     echo.go()?;
     limit::round_trip(&socket, size, count).map_err(|error| role::cannot("measure a bare round trip", &error))
 }
