@@ -11,6 +11,9 @@ use super::{ClientId, JoinError, Known, WINDOW};
 const KEPT_FOR: u64 = 24 * 3600 * 1_000_000;
 /// Beyond so many clients those that are expired are forgotten.
 const MANY: usize = 100_000;
+/// Of so many batches of a client it is known which Seqs they got. More are never unacknowledged at once, and all that is
+/// known of a client is held for a day after it left.
+const RANGES: usize = 4096;
 /// Stands for the Seq of a number that was taken and not appended.
 const CONFLICT: u64 = 0;
 
@@ -235,7 +238,8 @@ impl Client {
             Some(back) if back.first_number + back.count > taken.first_number => self.take_out_of_order(taken),
             Some(_) | None => self.taken.push_back(taken),
         }
-        while self.taken.front().is_some_and(|front| front.first_number + front.count <= oldest) {
+        let is_old = |front: &v1::Taken| front.first_number + front.count <= oldest;
+        while self.taken.len() > RANGES || self.taken.front().is_some_and(is_old) {
             self.taken.pop_front();
         }
     }

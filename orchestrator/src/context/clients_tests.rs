@@ -77,6 +77,6 @@ fn only_the_newest_window_of_numbers_is_remembered() {
         clients.took(&ID, taken(i + 1, 2 * i + 1, 1), (Tag::Records, 1));
     }
     let known = clients.join(&ID, "token", 2).expect("known");
-    assert_eq!(known.taken.len(), WINDOW as usize);
+    assert_eq!(known.taken.len(), RANGES);
     assert_eq!(clients.judge(&ID, 1), Judgement::Taken(0));
 }
