@@ -214,7 +214,8 @@ impl Client {
         }
     }
 
-    /// Follows records and reports, on a connection of its own.
+    /// Follows records and reports, on a connection of its own. An orchestrator that is away is waited for, up to 10
+    /// seconds, then NO_ORCHESTRATOR.
     pub fn udd_subscribe(&self, options: &SubscribeOptions) -> Result<Subscription> {
         Subscription::open(self.handle.options().clone(), options)
     }

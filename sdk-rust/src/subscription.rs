@@ -18,6 +18,8 @@ use crate::io::FIRST_BACKOFF;
 use crate::options::{ConnectOptions, SubscribeOptions};
 
 const LAST_BACKOFF: Duration = Duration::from_secs(1);
+/// For how long a first subscription waits for an orchestrator that is away: far longer than a restart takes.
+const AWAY: Duration = Duration::from_secs(10);
 /// A handshake gets at least so long, whatever timeout the caller has: or a caller that only polls would never get on.
 const LEAST_HANDSHAKE: Duration = Duration::from_millis(250);
 
@@ -100,7 +102,7 @@ impl Subscription {
             options,
         };
         let timeout = subscription.options.timeout;
-        let subscribed = subscription.connect(timeout)?;
+        let subscribed = subscription.connect_first(timeout)?;
         subscription.begin(&subscribed);
         Ok(subscription)
     }
@@ -289,6 +291,21 @@ impl Subscription {
             Err(OpenError::Refused(error)) => {
                 self.refuse(error);
                 self.lose()
+            }
+        }
+    }
+
+    /// The first connection: the client has been connected before, so an orchestrator that is away is waited for.
+    fn connect_first(&mut self, timeout: Duration) -> std::result::Result<v1::Subscribed, OpenError> {
+        let until = Instant::now() + AWAY;
+        loop {
+            match self.connect(timeout) {
+                Err(OpenError::Unreachable(_)) if self.reconnects && Instant::now() < until => {
+                    std::thread::sleep(self.backoff);
+                    self.backoff = (self.backoff * 2).min(LAST_BACKOFF);
+                }
+                Ok(subscribed) => return Ok(subscribed),
+                Err(error) => return Err(error),
             }
         }
     }

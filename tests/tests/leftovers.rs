@@ -116,3 +116,13 @@ fn a_childs_path_ends_with_the_folder_of_copo() {
     app.wait_state("a-1", "finished");
     assert_eq!(app.log("a-1"), [format!("{folder}:/usr/bin:/bin:{folder}")]);
 }
+
+#[test]
+fn up_right_after_a_kill_does_not_mistake_the_dead_for_running() {
+    let app = App::new("");
+    app.up();
+    for _ in 0..20 {
+        kill_9(app.orchestrator_pid());
+        app.up();
+    }
+}

@@ -1,12 +1,13 @@
 //! `copo up`: starts the application, then returns (`-d`, `--wait`) or stays with it.
 
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use copo::v1::request::Kind;
 use copo::v1::{self, wait};
 use copo_orchestrator::layout::Layout;
 use copo_orchestrator::plan::Plan;
-use copo_orchestrator::runtime::lock;
+use copo_orchestrator::runtime::lock::{self, Holder};
 use copo_proto::name;
 
 use super::args::{Place, Up};
@@ -46,18 +47,31 @@ fn check_name(plan: &Plan, given: &str) -> Outcome {
     Err(Failure::new(NO_SUCH_NAME, message))
 }
 
-/// One orchestrator per application.
+/// For how long one that does not answer may hold the lock before it counts as running.
+const LETTING_GO: Duration = Duration::from_secs(2);
+
+/// One orchestrator per application. One that was killed holds its lock until the kernel has taken it apart.
 fn refuse_if_running(plan: &Plan, layout: &Layout) -> Outcome {
-    let holder =
-        lock::holder(layout).map_err(|error| Failure::io(format!("read {}", layout.lock().display()), &error))?;
-    let Some(holder) = holder else { return Ok(()) };
+    let since = Instant::now();
+    loop {
+        let holder =
+            lock::holder(layout).map_err(|error| Failure::io(format!("read {}", layout.lock().display()), &error))?;
+        let Some(holder) = holder else { return Ok(()) };
+        if Target::of(layout.clone()).connect().is_ok() || since.elapsed() > LETTING_GO {
+            return Err(running(plan, &holder));
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn running(plan: &Plan, holder: &Holder) -> Failure {
     let (application, pid) = (&plan.application, holder.pid);
     let why = if holder.config_path == plan.config_path {
         format!("it is already running (pid {pid}); copo down stops it")
     } else {
         format!("it is already running (pid {pid}) from another file, {}", holder.config_path.display())
     };
-    Err(Failure::new(FAILED, format!("cannot start {application}: {why}")))
+    Failure::new(FAILED, format!("cannot start {application}: {why}"))
 }
 
 /// Returns once all on_start processes (of the names given) are ready or done.

@@ -326,7 +326,8 @@ fn a_wait_for_the_next_record_times_out(actor: &Actor) {
 fn a_restarted_orchestrator_loses_and_doubles_nothing(actor: &Actor) {
     let app = App::new("");
     app.up();
-    let follower = spawn(outside(actor, &app, &["follow", "first", "k", "1000"]));
+    let follower = spawn(outside(actor, &app, &["touch", "connected", "follow", "first", "k", "1000"]));
+    eventually("the follower is connected", || app.path("connected").exists());
     let verbs =
         ["send-many", "k", "500", "flush", "touch", "half", "wait-file", "go", "send-many", "k", "500", "flush"];
     let publisher = spawn(outside(actor, &app, &verbs));
