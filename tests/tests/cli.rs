@@ -129,3 +129,13 @@ fn bench_measures_and_finds_every_record_once_in_order() {
     }
     app.copo(&["bench", "udd", "--size", "3"]).fails_with(2);
 }
+
+#[test]
+fn bench_says_which_peer_it_cannot_start() {
+    let app = App::new("");
+    let nowhere = app.folder().to_owned();
+    let output = app.command(&["bench", "udd", "--beside", "redis"]).env("PATH", nowhere).output().expect("copo runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("cannot start the server of redis"), "{said}");
+}

@@ -33,12 +33,34 @@ pub struct Udd {
     /// Send with keys and follow by a pattern.
     #[arg(long)]
     pub key_patterns: bool,
+    /// Measure a peer too, in turn with the rest: its server is found on PATH and started for it.
+    #[arg(long, value_enum, value_name = "PEER")]
+    pub beside: Vec<Peer>,
     /// How often each figure is measured; the median is printed.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub rounds: u32,
     /// One JSON document.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Whom Copo can be measured beside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Peer {
+    /// Redis Streams: XADD, XREAD; appendfsync everysec for `crash`, always for `power`.
+    Redis,
+    /// NATS `JetStream` with file storage: it has nothing that syncs each acknowledgement.
+    Nats,
+}
+
+impl Peer {
+    /// As typed.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Redis => "redis",
+            Self::Nats => "nats",
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -76,6 +98,10 @@ pub enum Role {
     LimitSubscriber(Work),
     /// Sends back what it is sent.
     LimitEcho(Work),
+    /// Sends to a peer's server.
+    PeerPublisher(Work),
+    /// Follows a peer's server.
+    PeerSubscriber(Work),
 }
 
 #[derive(Debug, Clone, Default, Args)]
@@ -89,7 +115,7 @@ pub struct Work {
     /// Bytes of a record.
     #[arg(long, default_value_t = 128)]
     pub size: usize,
-    /// Records a second; 0: as fast as it goes.
+    /// Records a second over all publishers; 0: as fast as it goes.
     #[arg(long, default_value_t = 0)]
     pub rate: u64,
     /// Number of this publisher.
@@ -107,4 +133,10 @@ pub struct Work {
     /// Sends under way at most; 0: what the orchestrator allows.
     #[arg(long, default_value_t = 0)]
     pub window: u32,
+    /// Write what is sent to this file and sync it before it is sent back.
+    #[arg(long)]
+    pub sync: Option<PathBuf>,
+    /// Which peer.
+    #[arg(long, value_enum)]
+    pub peer: Option<Peer>,
 }

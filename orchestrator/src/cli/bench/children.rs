@@ -35,6 +35,12 @@ impl Worker {
         if work.keys {
             command.arg("--keys");
         }
+        if let Some(path) = &work.sync {
+            command.arg("--sync").arg(path);
+        }
+        if let Some(peer) = work.peer {
+            command.args(["--peer", peer.name()]);
+        }
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(cannot)?;
         let out = child.stdout.take().map(BufReader::new);
         let Some(out) = out else { return Err(Failure::new(FAILED, format!("cannot start the bench's {role}"))) };

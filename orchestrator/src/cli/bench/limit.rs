@@ -3,11 +3,14 @@
 //!
 //! A frame is its length (4 bytes, little-endian, of what follows), a seq (8 bytes, set by the broker), the data.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::net::sockopt;
 use serde_json::json;
 
 use super::args::Work;
@@ -18,6 +21,8 @@ use crate::cli::failure::Outcome;
 
 const HEAD: usize = 12;
 const CHUNK: usize = 64 * 1024;
+/// Bytes that a socket's buffers are asked to hold.
+const BUFFER: usize = 1024 * 1024;
 
 fn publishers_door(socket: &Path) -> PathBuf {
     socket.with_extension("publishers")
@@ -41,7 +46,14 @@ pub fn broker(work: &Work) -> Outcome {
 }
 
 fn accept(listener: &UnixListener, count: usize) -> io::Result<Vec<UnixStream>> {
-    (0..count).map(|_| listener.accept().map(|(socket, _)| socket)).collect()
+    (0..count).map(|_| listener.accept().and_then(|(socket, _)| widened(socket))).collect()
+}
+
+/// A socket whose peer may be ahead by a large record, as Copo's are: what is compared is not who asked for buffers.
+fn widened(socket: UnixStream) -> io::Result<UnixStream> {
+    sockopt::set_socket_send_buffer_size(&socket, BUFFER)?;
+    sockopt::set_socket_recv_buffer_size(&socket, BUFFER)?;
+    Ok(socket)
 }
 
 /// Where one publisher's stream stands.
@@ -116,10 +128,10 @@ pub fn publisher(work: &Work) -> Outcome {
     frame[..4].copy_from_slice(&length.to_le_bytes());
     stand_by()?;
     let mut send = |start: u64| -> io::Result<()> {
-        let mut socket = UnixStream::connect(publishers_door(&work.socket))?;
+        let mut socket = widened(UnixStream::connect(publishers_door(&work.socket))?)?;
         let mut gathered = Vec::with_capacity(CHUNK + frame.len());
         for number in 0..work.count {
-            pace(start, work.rate, number);
+            pace(start, work, number);
             payload::stamp(&mut frame[HEAD..], work.id, number, if work.rate > 0 { meter::now() } else { start });
             gathered.extend_from_slice(&frame);
             if work.rate > 0 || gathered.len() + frame.len() > CHUNK {
@@ -143,8 +155,17 @@ pub fn subscriber(work: &Work) -> Outcome {
     let mut receive = || -> io::Result<()> {
         let mut buffer = vec![0; CHUNK + HEAD + work.size.max(STAMP)];
         let mut have = 0;
-        while receipts.tally.received < work.count {
-            let read = socket.read(&mut buffer[have..])?;
+        let mut patience = Duration::ZERO;
+        loop {
+            // Told to the kernel when it changes: at each read it would be a system call of its own.
+            if patience != receipts.patience() {
+                patience = receipts.patience();
+                socket.set_read_timeout(Some(patience))?;
+            }
+            let read = match socket.read(&mut buffer[have..]) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                read => read?,
+            };
             if read == 0 {
                 return Ok(());
             }
@@ -153,7 +174,6 @@ pub fn subscriber(work: &Work) -> Outcome {
             buffer.copy_within(taken..have, 0);
             have -= taken;
         }
-        Ok(())
     };
     receive().map_err(|error| cannot("follow the broker", &error))?;
     receipts.result()
@@ -172,24 +192,46 @@ fn take_frames(buffer: &[u8], receipts: &mut Receipts) -> usize {
 }
 
 /// Sends back what one peer sends, a whole record at a time (in parts both sides could wait for room), until it closes.
+/// With a file to sync, each record is in it, and on the disk, before it is sent back: what `power` promises.
 pub fn echo(work: &Work) -> Outcome {
     let serve = || -> io::Result<()> {
         let listener = UnixListener::bind(&work.socket)?;
+        let mut file =
+            work.sync.as_deref().map(|path| preallocated(path, work.size as u64 * work.count)).transpose()?;
         stand_by().map_err(|_| io::Error::from(ErrorKind::BrokenPipe))?;
         let (mut socket, _) = listener.accept()?;
         let mut buffer = vec![0; work.size];
         loop {
             match socket.read_exact(&mut buffer) {
-                Ok(()) => socket.write_all(&buffer)?,
+                Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(()),
                 Err(error) => return Err(error),
             }
+            if let Some(file) = &mut file {
+                file.write_all(&buffer)?;
+                file.sync_data()?;
+            }
+            socket.write_all(&buffer)?;
         }
     };
     serve().map_err(|error| cannot("echo", &error))
 }
 
-/// Nanoseconds that one round trip of `size` bytes to an echo takes, on average of `count`.
+/// A file with room for all that will be written, so that syncing it syncs bytes and no metadata.
+fn preallocated(path: &Path, bytes: u64) -> io::Result<File> {
+    let mut file = File::create(path)?;
+    // Written, not only allocated: the first write of what is merely allocated changes metadata too.
+    let zeros = vec![0; CHUNK];
+    let mut left = usize::try_from(bytes).unwrap_or(usize::MAX);
+    while left > 0 {
+        left -= file.write(&zeros[..left.min(CHUNK)])?;
+    }
+    file.sync_all()?;
+    file.rewind()?;
+    Ok(file)
+}
+
+/// Microseconds that one round trip of `size` bytes to an echo takes, on average of `count`.
 pub fn round_trip(socket: &Path, size: usize, count: u64) -> io::Result<f64> {
     let mut socket = UnixStream::connect(socket)?;
     let (data, mut back) = (vec![0; size], vec![0; size]);
@@ -198,5 +240,5 @@ pub fn round_trip(socket: &Path, size: usize, count: u64) -> io::Result<f64> {
         socket.write_all(&data)?;
         socket.read_exact(&mut back)?;
     }
-    Ok((meter::now() - start) as f64 / count as f64)
+    Ok((meter::now() - start) as f64 / 1e3 / count as f64)
 }

@@ -13,6 +13,8 @@ use crate::cli::failure::{FAILED, Failure, Outcome};
 
 /// Without anything for so long, what is missing will not come.
 const SILENCE: Duration = Duration::from_secs(60);
+/// How long a subscriber that has all looks for what comes twice.
+const AFTERMATH: Duration = Duration::from_millis(100);
 
 /// Says "ready" and waits for the line that starts the round.
 pub fn stand_by() -> Outcome {
@@ -40,9 +42,10 @@ fn connect(work: &Work) -> Result<Client, Failure> {
     Ok(options.connect()?)
 }
 
-/// Waits, at a given rate, until it is the turn of record `number`.
-pub fn pace(start: u64, rate: u64, number: u64) {
-    if let Some(after) = (number * 1_000_000_000).checked_div(rate) {
+/// Waits, at a given rate, until it is the turn of this publisher's record `number`: they take turns.
+pub fn pace(start: u64, work: &Work, number: u64) {
+    let turn = number * work.publishers as u64 + u64::from(work.id);
+    if let Some(after) = (turn * 1_000_000_000).checked_div(work.rate) {
         std::thread::sleep(Duration::from_nanos((start + after).saturating_sub(meter::now())));
     }
 }
@@ -55,7 +58,7 @@ pub fn publisher(work: &Work) -> Outcome {
     stand_by()?;
     let start = meter::now();
     for number in 0..work.count {
-        pace(start, work.rate, number);
+        pace(start, work, number);
         payload::stamp(&mut data, work.id, number, if work.rate > 0 { meter::now() } else { start });
         client.udd_send_key(&keys[(number % 16) as usize], &data)?;
     }
@@ -88,16 +91,15 @@ pub fn subscriber(work: &Work) -> Outcome {
     let mut records = client.udd_subscribe(&SubscribeOptions::default().from(From::New).key_pattern(pattern))?;
     let mut receipts = Receipts::new(work);
     stand_by()?;
-    while receipts.tally.received < work.count {
-        match records.next(Some(SILENCE)) {
+    loop {
+        match records.next(Some(receipts.patience())) {
             Ok(Item::Record(record)) => receipts.take(&record.udd_buff),
             Ok(Item::Gap(gap)) => receipts.tally.lost += gap.last.saturating_sub(gap.first) + 1,
             Ok(Item::Report(_)) => {}
-            Err(error) if error.code() == ErrorCode::TimedOut => break,
+            Err(error) if error.code() == ErrorCode::TimedOut => return receipts.result(),
             Err(error) => return Err(error.into()),
         }
     }
-    receipts.result()
 }
 
 /// What a subscriber has received, and how long it took to come.
@@ -107,6 +109,7 @@ pub struct Receipts {
     wanted: u64,
     timed: bool,
     latencies: Vec<u64>,
+    end: Option<u64>,
 }
 
 impl Receipts {
@@ -114,7 +117,7 @@ impl Receipts {
     pub fn new(work: &Work) -> Self {
         let timed = work.rate > 0;
         let latencies = Vec::with_capacity(if timed { work.count as usize } else { 0 });
-        Self { tally: Tally::new(work.publishers), wanted: work.count, timed, latencies }
+        Self { tally: Tally::new(work.publishers), wanted: work.count, timed, latencies, end: None }
     }
 
     /// Takes note of a record's data.
@@ -127,11 +130,24 @@ impl Receipts {
         if self.timed {
             self.latencies.push(meter::now().saturating_sub(time));
         }
+        if self.tally.received == self.wanted {
+            self.end = Some(meter::now());
+        }
+    }
+
+    /// Whether all have come.
+    pub fn is_whole(&self) -> bool {
+        self.end.is_some()
+    }
+
+    /// How long to wait for more: for long while something is missing, then for what should not come.
+    pub fn patience(&self) -> Duration {
+        if self.end.is_some() { AFTERMATH } else { SILENCE }
     }
 
     /// Prints what came of it.
     pub fn result(mut self) -> Outcome {
-        let end = meter::now();
+        let end = self.end.unwrap_or_else(meter::now);
         self.latencies.sort_unstable();
         let missing = self.wanted.saturating_sub(self.tally.received);
         let percentiles = [0.5, 0.99, 0.999].map(|share| meter::percentile(&self.latencies, share));
