@@ -8,6 +8,10 @@ use std::time::Duration;
 
 use crate::supervisor::cron::Schedule;
 
+mod restarts;
+
+pub use restarts::{Backoff, LimitReached, OnDependenceRestart, RestartLimit, RestartPolicy};
+
 /// One application.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
@@ -112,6 +116,12 @@ pub struct ProcessSpec {
     pub restart: RestartPolicy,
     /// Delays between restarts.
     pub backoff: Backoff,
+    /// How many restarts are too many; `None`: it is restarted for ever.
+    pub restart_limit: Option<RestartLimit>,
+    /// What becomes of its runs when what they depend on ends.
+    pub on_dependence_restart: OnDependenceRestart,
+    /// The application ends, with its exit code, when it finishes.
+    pub significant: bool,
     /// Exit codes that mean success.
     pub success_exit_codes: Vec<i32>,
     /// The signal that asks a run to stop, by name ("SIGTERM").
@@ -212,31 +222,6 @@ pub enum Readiness {
     Started,
     /// When it says so through the SDK.
     Sdk,
-}
-
-/// Whether a new run follows an end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RestartPolicy {
-    /// Never.
-    No,
-    /// After an end without success.
-    OnFailure,
-    /// After every end but a stop.
-    Always,
-}
-
-/// Delays between restarts. The first restart comes at once, the second after `initial`, each further one `factor`
-/// times later, at most `max`; a run that lasted `reset` starts the count anew.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Backoff {
-    /// Delay before the second restart.
-    pub initial: Duration,
-    /// Growth from one delay to the next, at least 1.
-    pub factor: f64,
-    /// Longest delay.
-    pub max: Duration,
-    /// Uptime that counts as recovered.
-    pub reset: Duration,
 }
 
 /// Rotation of a log.

@@ -94,6 +94,20 @@ pub fn run_exit_code(exit_code: Option<i32>, signal: Option<i32>) -> Option<u8> 
     }
 }
 
+/// With what exit code the application ends by itself, if this is the report that says so.
+pub fn application_exit_code(report: &v1::MetaReport) -> Option<i32> {
+    let facts = report.facts.as_ref().filter(|facts| facts.event() == v1::EventKind::OrchestratorStopped)?;
+    facts.exit_code
+}
+
+/// This command ends as the application did.
+pub fn ended_with(exit_code: i32) -> Outcome {
+    match run_exit_code(Some(exit_code), None) {
+        None | Some(0) => Ok(()),
+        Some(code) => Err(Failure::silent(code)),
+    }
+}
+
 fn unexpected() -> Failure {
     Failure::of(ErrorCode::Malformed, "cannot use the orchestrator's answer: it is not the one to this request")
 }

@@ -52,6 +52,8 @@ struct Foreground {
     happenings: Receiver<Happening>,
     tell: Sender<Happening>,
     reports_over: bool,
+    /// The exit code of the application, when it ended by itself.
+    exit_code: Option<i32>,
     /// How often it was asked to stop.
     stops: u32,
     /// When to say next who blocks, and what was said last.
@@ -76,8 +78,8 @@ pub fn run(plan: &Plan, layout: &Layout, up: &Up) -> Outcome {
     let client = Target::of(layout.clone()).connect()?;
     watch_reports(&client, tell.clone())?;
     let exit_on = up.exit_on.clone().map(ExitOn::new);
-    let (reports_over, stops, say_at, said) = (false, 0, None, String::new());
-    Foreground { client, follower, exit_on, happenings, tell, reports_over, stops, say_at, said }.run()
+    let (reports_over, exit_code, stops, say_at, said) = (false, None, 0, None, String::new());
+    Foreground { client, follower, exit_on, happenings, tell, reports_over, exit_code, stops, say_at, said }.run()
 }
 
 /// Columns for the longest name there can be at the start.
@@ -153,6 +155,7 @@ impl Foreground {
         if let Some(notice) = reports::notice(report) {
             output::say_dim(&notice);
         }
+        self.exit_code = self.exit_code.or(control::application_exit_code(report));
         let finished = self.exit_on.as_mut().is_some_and(|exit_on| exit_on.saw(report.facts.as_ref()));
         if finished && self.stops == 0 {
             self.stop();
@@ -189,7 +192,11 @@ impl Foreground {
         }
         let _ = self.follower.finish();
         let status = status.map_err(|error| Failure::io("learn how the orchestrator ended", &error))?;
-        if !status.success() {
+        let of_exit_on = self.exit_on.as_ref().is_some_and(|exit_on| exit_on.finished.is_some());
+        if let Some(code) = self.exit_code.filter(|_| !of_exit_on) {
+            return control::ended_with(code);
+        }
+        if !status.success() && !of_exit_on {
             return Err(Failure::new(FAILED, format!("the orchestrator has ended unexpectedly ({status})")));
         }
         match self.exit_on {

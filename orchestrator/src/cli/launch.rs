@@ -76,7 +76,11 @@ pub fn orchestrate(orchestrate: &Orchestrate) -> Outcome {
     match start(orchestrate) {
         Ok((plan, layout)) => {
             let options = RunOptions { names: orchestrate.names.clone(), notify };
-            runtime::run(plan, layout, options).map_err(|error| Failure::new(FAILED, error.to_string()))
+            match runtime::run(plan, layout, options) {
+                Ok(0) => Ok(()),
+                Ok(code) => Err(Failure::silent(code)),
+                Err(error) => Err(Failure::new(FAILED, error.to_string())),
+            }
         }
         Err(failure) => {
             notify(Err(failure.message.clone().unwrap_or_default()));

@@ -140,7 +140,8 @@ pub fn notice(report: &MetaReport) -> Option<String> {
         // Followed by one that says more.
         EventKind::Starting | EventKind::SpawnFailed | EventKind::Unspecified => None,
         // What the person at the terminal has just done or is about to see.
-        EventKind::OrchestratorStarted | EventKind::OrchestratorStopped => None,
+        EventKind::OrchestratorStarted => None,
+        EventKind::OrchestratorStopped if facts.reason.is_none() => None,
         EventKind::Started
         | EventKind::Ready
         | EventKind::NotReady
@@ -154,7 +155,8 @@ pub fn notice(report: &MetaReport) -> Option<String> {
         | EventKind::Adopted
         | EventKind::Config
         | EventKind::Headers
-        | EventKind::Damaged => Some(sentence(report)),
+        | EventKind::Damaged
+        | EventKind::OrchestratorStopped => Some(sentence(report)),
     }
 }
 

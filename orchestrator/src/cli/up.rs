@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use copo::v1::request::Kind;
 use copo::v1::{self, wait};
+use copo::{Client, From, Item, SubscribeOptions, Subscription};
 use copo_orchestrator::layout::Layout;
 use copo_orchestrator::plan::Plan;
 use copo_orchestrator::runtime::lock::{self, Holder};
@@ -12,7 +13,7 @@ use copo_proto::name;
 
 use super::args::{Place, Up};
 use super::control;
-use super::failure::{FAILED, Failure, NO_SUCH_NAME, Outcome};
+use super::failure::{FAILED, Failure, NO_SUCH_NAME, Outcome, TIMED_OUT};
 use super::find::{self, Target};
 use super::foreground;
 use super::launch;
@@ -77,8 +78,27 @@ fn running(plan: &Plan, holder: &Holder) -> Failure {
 /// Returns once all on_start processes (of the names given) are ready or done.
 fn wait_until_up(layout: Layout, up: &Up) -> Outcome {
     let client = Target::of(layout).connect()?;
+    let started_at = control::status(&client)?.started_at;
+    let reports = SubscribeOptions::default().from(From::Time(started_at)).reports(true).no_reconnect();
+    let reports = client.udd_subscribe(&reports)?;
     let request = v1::Wait { names: up.names.clone(), condition: wait::Condition::Up.into() };
     let waited =
         control::done(&client, Kind::Wait(request), up.wait_timeout.map(|limit| limit.max(Duration::from_millis(1))));
-    waited.map_err(|failure| told_if_late(failure, "the application is not up", up.wait_timeout))
+    match waited {
+        Err(failure) if failure.code != TIMED_OUT => ended_by_itself(&client, reports).unwrap_or(Err(failure)),
+        waited => waited.map_err(|failure| told_if_late(failure, "the application is not up", up.wait_timeout)),
+    }
+}
+
+/// An application that ends while it is waited for ends with an exit code of its own, if it does so by itself.
+fn ended_by_itself(client: &Client, reports: Subscription) -> Option<Outcome> {
+    // What failed may have ended nothing but the waiting.
+    if control::status(client).is_ok_and(|status| !status.stopping) {
+        return None;
+    }
+    let exit_code = reports.map_while(Result::ok).find_map(|item| match item {
+        Item::Report(report) => control::application_exit_code(&report),
+        Item::Record(_) | Item::Gap(_) => None,
+    });
+    exit_code.map(control::ended_with)
 }

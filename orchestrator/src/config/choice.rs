@@ -8,7 +8,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
 use super::raw::{RawDependence, RawGate};
-use crate::plan::{Condition, Durability, Overlap, Readiness, RestartPolicy, Stdin, WhenFull};
+use crate::plan::{Condition, Durability, Overlap, Readiness, Stdin, WhenFull};
 
 /// How safe a record is before anyone sees it.
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
@@ -119,26 +119,6 @@ impl From<RawReadiness> for Readiness {
         match raw {
             RawReadiness::Started => Self::Started,
             RawReadiness::Sdk => Self::Sdk,
-        }
-    }
-}
-
-/// Whether a new run follows an end.
-#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[schemars(rename = "Restart")]
-pub(super) enum RawRestart {
-    No,
-    OnFailure,
-    Always,
-}
-
-impl From<RawRestart> for RestartPolicy {
-    fn from(raw: RawRestart) -> Self {
-        match raw {
-            RawRestart::No => Self::No,
-            RawRestart::OnFailure => Self::OnFailure,
-            RawRestart::Always => Self::Always,
         }
     }
 }

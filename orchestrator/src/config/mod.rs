@@ -16,6 +16,7 @@ mod process;
 mod quantity;
 mod raw;
 mod read;
+mod restarts;
 mod schema;
 #[cfg(test)]
 mod tests;

@@ -12,9 +12,9 @@ use super::choice::RawTriggerType;
 use super::dependences::{self, Dependences};
 use super::error::{Problems, bare, did_you_mean};
 use super::quantity::RawDuration;
-use super::raw::{RawBackoff, RawLog, RawProcess};
+use super::raw::{RawLog, RawProcess};
 use super::zone;
-use crate::plan::{Backoff, FinishKind, LogSpec, Overlap, ProcessSpec, Readiness, RestartPolicy, Stdin, Trigger};
+use crate::plan::{Condition, FinishKind, LogSpec, Overlap, ProcessSpec, Readiness, RestartPolicy, Stdin, Trigger};
 use crate::supervisor::cron::Schedule;
 
 /// More instances than any machine runs; who writes more has mistyped.
@@ -60,6 +60,10 @@ pub(super) fn spec(
         cwd: raw.cwd.and_then(|path| reader.path("cwd", &path)).unwrap_or_else(|| surroundings.folder.to_owned()),
         env: reader.environment(raw.env),
         env_file: raw.env_file.and_then(|path| reader.path("env_file", &path)),
+        on_dependence_restart: reader.on_dependence_restart(
+            raw.on_dependence_restart,
+            depends_on.iter().any(|on| matches!(on.condition, Condition::Started | Condition::Ready)),
+        ),
         depends_on,
         trigger,
         overlap: raw.overlap.map_or(default_overlap(trigger_type), Into::into),
@@ -71,6 +75,8 @@ pub(super) fn spec(
         ready_timeout: reader.ready_timeout(raw.ready_timeout),
         restart: raw.restart.map_or(default_restart(trigger_type), Into::into),
         backoff: reader.backoff(raw.backoff),
+        restart_limit: reader.restart_limit(raw.restart_limit),
+        significant: raw.significant.unwrap_or(false),
         success_exit_codes: raw.success_exit_codes.map_or(vec![0], |codes| reader.exit_codes(codes)),
         stop_signal: raw.stop_signal.map_or("SIGTERM", |signal| signal.0).to_owned(),
         stop_grace: raw.stop_grace.map_or(Duration::from_secs(10), |grace| grace.0),
@@ -97,15 +103,15 @@ fn default_restart(trigger_type: RawTriggerType) -> RestartPolicy {
 }
 
 /// Reads the keys of one process.
-struct Reader<'a> {
-    name: &'a At<String>,
+pub(super) struct Reader<'a> {
+    pub(super) name: &'a At<String>,
     folder: &'a Path,
-    problems: &'a mut Problems,
+    pub(super) problems: &'a mut Problems,
 }
 
 impl Reader<'_> {
     /// "cannot use process.clean.args: why".
-    fn refuse<T>(&mut self, key: &str, at: &At<T>, why: &str) {
+    pub(super) fn refuse<T>(&mut self, key: &str, at: &At<T>, why: &str) {
         self.problems.push(at.span.clone(), format!("cannot use process.{}.{key}: {why}", bare(&self.name.value)));
     }
 
@@ -225,7 +231,7 @@ impl Reader<'_> {
     }
 
     /// A number within limits, if there is one.
-    fn within(&mut self, key: &str, raw: Option<At<u32>>, least: u32, most: u32) -> Option<u32> {
+    pub(super) fn within(&mut self, key: &str, raw: Option<At<u32>>, least: u32, most: u32) -> Option<u32> {
         let raw = raw?;
         if !(least..=most).contains(&raw.value) {
             self.refuse(key, &raw, &format!("{} is not from {least} to {most}", raw.value));
@@ -239,24 +245,6 @@ impl Reader<'_> {
             self.refuse("ready_timeout", &raw, "nothing is ready at once");
         }
         raw.value.0
-    }
-
-    fn backoff(&mut self, raw: Option<At<RawBackoff>>) -> Backoff {
-        let raw = raw.map_or_else(RawBackoff::default, |raw| raw.value);
-        let initial = raw.initial.map_or(Duration::from_millis(500), |initial| initial.0);
-        let max = raw.max.map_or(initial.max(Duration::from_secs(30)), |max| {
-            if max.value.0 < initial {
-                self.refuse("backoff.max", &max, "it is shorter than initial");
-            }
-            max.value.0
-        });
-        let factor = raw.factor.map_or(2.0, |factor| {
-            if !(1.0..=1000.0).contains(&factor.value) {
-                self.refuse("backoff.factor", &factor, &format!("{} is not from 1 to 1000", factor.value));
-            }
-            factor.value
-        });
-        Backoff { initial, factor, max, reset: raw.reset.map_or(Duration::from_secs(60), |reset| reset.0) }
     }
 
     fn exit_codes(&mut self, raw: Vec<At<i64>>) -> Vec<i32> {

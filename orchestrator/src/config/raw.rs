@@ -7,10 +7,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::at::{At, Entries};
-use super::choice::{
-    RawCondition, RawDurability, RawOverlap, RawReadiness, RawRestart, RawStdin, RawTriggerType, RawWhenFull,
-};
+use super::choice::{RawCondition, RawDurability, RawOverlap, RawReadiness, RawStdin, RawTriggerType, RawWhenFull};
 use super::quantity::{RawDuration, RawSignal, RawSize};
+use super::restarts::{RawBackoff, RawOnDependenceRestart, RawRestart, RawRestartLimit};
 
 /// One application: its processes and the context they share.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -124,6 +123,16 @@ pub(super) struct RawProcess {
     pub restart: Option<RawRestart>,
     /// Delays between restarts; the first restart comes at once.
     pub backoff: Option<At<RawBackoff>>,
+    /// How many restarts within a window are too many, and what happens instead of one more. Default: it is restarted for
+    /// ever.
+    pub restart_limit: Option<RawRestartLimit>,
+    /// What becomes of its runs when a run of what they depend on (started or ready) ends: nothing, they are restarted once
+    /// that is there again, or they are stopped.
+    #[schemars(extend("default" = "ignore"))]
+    pub on_dependence_restart: Option<RawOnDependenceRestart>,
+    /// Does the application end, with its exit code, when it finishes: when a run ends and no restart follows?
+    #[schemars(extend("default" = false))]
+    pub significant: Option<bool>,
     /// Exit codes that mean success.
     #[schemars(extend("default" = [0]))]
     pub success_exit_codes: Option<Vec<At<i64>>>,
@@ -142,25 +151,6 @@ pub(super) struct RawProcess {
     /// Where its stdin comes from: nowhere, or whoever attaches first.
     #[schemars(extend("default" = "null"))]
     pub stdin: Option<RawStdin>,
-}
-
-/// Delays between restarts.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default, expecting = "a table")]
-#[schemars(rename = "Backoff")]
-pub(super) struct RawBackoff {
-    /// Delay before the second restart.
-    #[schemars(extend("default" = "500ms"))]
-    pub initial: Option<RawDuration>,
-    /// Growth from one delay to the next, at least 1.
-    #[schemars(extend("default" = 2.0))]
-    pub factor: Option<At<f64>>,
-    /// Longest delay.
-    #[schemars(extend("default" = "30s"))]
-    pub max: Option<At<RawDuration>>,
-    /// Uptime after which the delays start anew.
-    #[schemars(extend("default" = "60s"))]
-    pub reset: Option<RawDuration>,
 }
 
 /// Rotation of a log.

@@ -59,7 +59,10 @@ fn plain(name: &str, executable_path: &str) -> ProcessSpec {
         ready: Readiness::Started,
         ready_timeout: seconds(60),
         restart: RestartPolicy::OnFailure,
-        backoff: Backoff { initial: Duration::from_millis(500), factor: 2.0, max: seconds(30), reset: seconds(60) },
+        backoff: default_backoff(),
+        restart_limit: None,
+        on_dependence_restart: OnDependenceRestart::Ignore,
+        significant: false,
         success_exit_codes: vec![0],
         stop_signal: "SIGTERM".to_owned(),
         stop_grace: seconds(10),
@@ -67,6 +70,11 @@ fn plain(name: &str, executable_path: &str) -> ProcessSpec {
         log: LogSpec { size: 10 << 20, files: 5 },
         stdin: Stdin::Null,
     }
+}
+
+fn default_backoff() -> Backoff {
+    let initial = Duration::from_millis(500);
+    Backoff { initial, factor: 2.0, max: seconds(30), reset: seconds(60), jitter: 0.0 }
 }
 
 fn default_context() -> ContextSpec {
@@ -116,7 +124,9 @@ replicas        = 3
 ready           = "sdk"
 ready_timeout   = "5m"
 restart         = "always"
-backoff         = { initial = "1s", factor = 1.5, max = "10s", reset = "1h" }
+backoff         = { initial = "1s", factor = 1.5, max = "10s", reset = "1h", jitter = 0.25 }
+restart_limit   = { restarts = 3, window = "10m", then = "shutdown" }
+significant     = true
 success_exit_codes = [0, 3]
 stop_signal     = "int"
 stop_grace      = "2s"
@@ -128,6 +138,7 @@ stdin           = "attach"
 executable_path = "python3"
 file_path       = "clean.py"
 depends_on      = ["station", { process = "backup", condition = "succeeded" }]
+on_dependence_restart = "restart"
 
 [process.backup]
 executable_path = "/usr/bin/backup"
@@ -162,7 +173,9 @@ fn everything_that_is_written_is_in_the_plan() {
         ready: Readiness::Sdk,
         ready_timeout: seconds(300),
         restart: RestartPolicy::Always,
-        backoff: Backoff { initial: seconds(1), factor: 1.5, max: seconds(10), reset: seconds(3600) },
+        backoff: Backoff { initial: seconds(1), factor: 1.5, max: seconds(10), reset: seconds(3600), jitter: 0.25 },
+        restart_limit: Some(RestartLimit { restarts: 3, window: seconds(600), then: LimitReached::Shutdown }),
+        significant: true,
         success_exit_codes: vec![0, 3],
         stop_signal: "SIGINT".to_owned(),
         stop_grace: seconds(2),
@@ -174,6 +187,7 @@ fn everything_that_is_written_is_in_the_plan() {
     let clean = ProcessSpec {
         file_path: Some(in_folder("clean.py")),
         depends_on: vec![gate(0, Condition::Ready), gate(2, Condition::Succeeded)],
+        on_dependence_restart: OnDependenceRestart::Restart,
         ..plain("clean", "python3")
     };
     let backup = ProcessSpec {
@@ -276,10 +290,12 @@ fn overlap_and_restart_depend_on_the_trigger() {
 
 #[test]
 fn a_partial_table_keeps_the_other_defaults() {
-    let process = process_of("backoff = { initial = '1m' }\nlog.files = 2");
+    let process = process_of("backoff = { initial = '1m' }\nlog.files = 2\nrestart_limit.restarts = 1");
 
     // The longest delay is never shorter than the first.
-    assert_eq!(process.backoff, Backoff { initial: seconds(60), factor: 2.0, max: seconds(60), reset: seconds(60) });
+    assert_eq!(process.backoff, Backoff { initial: seconds(60), max: seconds(60), ..default_backoff() });
+    let limit = RestartLimit { restarts: 1, window: seconds(60), then: LimitReached::GiveUp };
+    assert_eq!(process.restart_limit, Some(limit));
     assert_eq!(process.log, LogSpec { size: 10 << 20, files: 2 });
 }
 

@@ -5,7 +5,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use super::clock::Clock;
 use super::deadline::Timer;
 use super::perform::Performer;
-use crate::supervisor::{Action, Command, Event, Orchestrator, Reply};
+use crate::supervisor::{Action, Event, Orchestrator};
 
 /// What turns.
 pub(super) struct Driver {
@@ -17,22 +17,22 @@ pub(super) struct Driver {
 }
 
 impl Driver {
-    /// Turns until the supervisor says that everything is over.
-    pub(super) async fn drive(&mut self) {
+    /// Turns until the supervisor says that everything is over; answers the exit code of the application.
+    pub(super) async fn drive(&mut self) -> u8 {
         while let Some(event) = self.next_event().await {
-            let asks_to_end = is_end(&event);
             let actions = self.orc.handle(self.clock.now(), event);
-            if asks_to_end && !actions.iter().any(is_refusal) {
+            if self.orc.is_going_down() {
                 self.performer.set_stopping();
             }
             for action in actions {
                 if action == Action::End {
-                    return;
+                    return self.orc.exit_code();
                 }
                 self.performer.perform(action);
             }
             self.timer.set(self.orc.next_deadline());
         }
+        self.orc.exit_code()
     }
 
     async fn next_event(&mut self) -> Option<Event> {
@@ -41,12 +41,4 @@ impl Driver {
             () = self.timer.reached() => Some(Event::DeadlineReached),
         }
     }
-}
-
-fn is_end(event: &Event) -> bool {
-    matches!(event, Event::Terminate | Event::Command { command: Command::Down { .. }, .. })
-}
-
-fn is_refusal(action: &Action) -> bool {
-    matches!(action, Action::Reply { reply: Reply::Failed { .. }, .. })
 }

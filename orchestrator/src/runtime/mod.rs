@@ -71,11 +71,11 @@ pub enum RunError {
     },
 }
 
-/// Runs the orchestrator of `plan` until everything is stopped.
+/// Runs the orchestrator of `plan` until everything is stopped; answers the exit code of the application.
 ///
 /// # Errors
 /// It could not start; `options.notify` was told the same.
-pub fn run(plan: Plan, layout: Layout, options: RunOptions) -> Result<(), RunError> {
+pub fn run(plan: Plan, layout: Layout, options: RunOptions) -> Result<u8, RunError> {
     let RunOptions { names, notify } = options;
     termination::reset_inherited();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -89,8 +89,7 @@ pub fn run(plan: Plan, layout: Layout, options: RunOptions) -> Result<(), RunErr
         match start::start(plan, layout) {
             Ok(started) => {
                 notify(Ok(()));
-                live(started, names).await;
-                Ok(())
+                Ok(live(started, names).await)
             }
             Err(error) => {
                 notify(Err(error.to_string()));
@@ -101,7 +100,7 @@ pub fn run(plan: Plan, layout: Layout, options: RunOptions) -> Result<(), RunErr
 }
 
 /// From up to down.
-async fn live(started: Started, names: Vec<String>) {
+async fn live(started: Started, names: Vec<String>) -> u8 {
     let Started { lock, listener, terminations, mut driver, findings, leftovers } = started;
     let hub = Rc::clone(&driver.performer.hub);
     let output = Rc::clone(&driver.performer.output);
@@ -122,7 +121,7 @@ async fn live(started: Started, names: Vec<String>) {
     }
     // The receiver is the driver's own.
     let _ = events.send(Event::Up { names });
-    driver.drive().await;
+    let exit_code = driver.drive().await;
 
     output.reports(layout.reports(), hub.reports_json());
     hub.close().await;
@@ -135,6 +134,7 @@ async fn live(started: Started, names: Vec<String>) {
     }
     tracing::info!("ended");
     drop(lock);
+    exit_code
 }
 
 /// Ends what a killed orchestrator left running, and empties the context if `purge` says so. To be called while the

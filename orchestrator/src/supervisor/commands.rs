@@ -6,13 +6,12 @@ use copo_proto::v1::{self, ErrorCode};
 
 use super::action::{Action, Reply};
 use super::event::{Command, Now, RequestId, Requester};
-use super::live::{Ask, Next};
+use super::live::{Ask, Next, asking};
 use super::orchestrator::Orchestrator;
 use super::process::State;
 use super::requests::{Pending, Triggering};
 use super::run::Instance;
 use super::step::{Input, Order};
-use super::trigger::asking;
 use crate::plan::{PrcId, Trigger};
 
 impl Command {

@@ -2,10 +2,13 @@
 
 use std::collections::HashMap;
 
+use super::event::Now;
+use super::live::Next;
 use super::orchestrator::{Orchestrator, Process};
 use super::process::{Slot, State};
-use super::step::Finish;
-use crate::plan::{Condition, Dependence, PrcId, ProcessSpec, Readiness, Trigger};
+use super::run::Instance;
+use super::step::{Finish, Input};
+use crate::plan::{Condition, Dependence, OnDependenceRestart, PrcId, ProcessSpec, Readiness, Trigger};
 
 impl Orchestrator {
     /// Everything that processes of this kind gate on holds.
@@ -83,6 +86,39 @@ impl Orchestrator {
                 moves.iter().zip(finished).all(|(moves, finished)| *moves || finished) && moves.contains(&true)
             }
         }
+    }
+
+    /// A run of an instance is over: what runs on it is stopped or started again, where the plan wants that.
+    pub(super) fn dependence_ended(&mut self, now: Now, ended: Instance) {
+        if self.down.is_some() {
+            return;
+        }
+        let plan = self.plan.clone();
+        for dependent in self.dependents[ended.prc.0].clone() {
+            let spec = plan.process(dependent);
+            let next: fn() -> Next = match spec.on_dependence_restart {
+                OnDependenceRestart::Ignore => continue,
+                OnDependenceRestart::Restart => || Next::Again,
+                OnDependenceRestart::Stop => || Next::Rest,
+            };
+            if !self.has_lost(spec, ended.prc) {
+                continue;
+            }
+            let why = format!("{}, on which it depends, has ended", self.internal_name(ended));
+            for instance in self.instances(dependent) {
+                self.step(now, instance, Input::Lost(why.clone(), next()));
+            }
+        }
+    }
+
+    /// It gates on this process being there, and it is not. One that did its work and finished is not missed.
+    fn has_lost(&self, spec: &ProcessSpec, prc: PrcId) -> bool {
+        spec.depends_on.iter().filter(|dependence| dependence.process == prc).any(|dependence| {
+            match dependence.condition {
+                Condition::Started | Condition::Ready => !self.holds(dependence),
+                Condition::Succeeded | Condition::Failed | Condition::Finished => false,
+            }
+        })
     }
 
     /// The instances that conditions are about: those the plan has, without the extra ones of `overlap = "allow"`.

@@ -2,17 +2,16 @@
 
 use std::time::Duration;
 
-use copo_proto::v1::{ErrorCode, EventKind};
+use copo_proto::v1::{ErrorCode, EventKind, Facts};
 
 use super::action::{Action, Reply};
 use super::event::Now;
-use super::live::{Ask, Next};
+use super::live::{Ask, Next, asking};
 use super::orchestrator::Orchestrator;
 use super::report;
 use super::requests::Pending;
 use super::run::Instance;
-use super::step::Input;
-use super::trigger::asking;
+use super::step::{Input, Verdict};
 use crate::plan::PrcId;
 
 /// How far stopping everything is.
@@ -28,6 +27,8 @@ pub(super) struct Down {
     is_clear: Vec<bool>,
     /// Processes not clear yet.
     left: usize,
+    /// Why, when no person asked for it.
+    verdict: Option<Verdict>,
 }
 
 impl Orchestrator {
@@ -38,6 +39,31 @@ impl Orchestrator {
         }
         let kill = self.down.is_some();
         self.go_down(now, None, kill);
+    }
+
+    /// Everything is being stopped, or is.
+    #[must_use]
+    pub fn is_going_down(&self) -> bool {
+        self.down.is_some()
+    }
+
+    /// The exit code of the application: not 0 when it ended by itself, because something failed or said so.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        let verdict = self.down.as_ref().and_then(|down| down.verdict.as_ref());
+        verdict.map_or(0, |verdict| verdict.exit_code)
+    }
+
+    /// Stops everything because of an instance, unless that is under way already.
+    pub(super) fn end_because_of(&mut self, now: Now, instance: Instance, verdict: Verdict) {
+        if self.down.is_some() {
+            return;
+        }
+        self.go_down(now, None, false);
+        let why = format!("the application ends with {}: {}", self.internal_name(instance), verdict.why);
+        if let Some(down) = &mut self.down {
+            down.verdict = Some(Verdict { why, ..verdict });
+        }
     }
 
     /// Stops everything and ends; under way already, it can only become faster.
@@ -56,6 +82,7 @@ impl Orchestrator {
             held_by: self.dependents.iter().map(Vec::len).collect(),
             is_clear: vec![false; self.processes.len()],
             left: self.processes.len(),
+            verdict: None,
         });
         self.answer(|pending| match pending {
             Pending::Restart(_) | Pending::Wait(_) => Some(is_stopping()),
@@ -142,7 +169,12 @@ impl Orchestrator {
                 Pending::Restart(_) | Pending::Trigger(_) | Pending::Wait(_) => is_stopping(),
             })
         });
-        let facts = report::of_orchestrator(EventKind::OrchestratorStopped);
+        let verdict = self.down.as_ref().and_then(|down| down.verdict.as_ref());
+        let facts = Facts {
+            exit_code: verdict.map(|verdict| verdict.exit_code.into()),
+            reason: verdict.map(|verdict| verdict.why.clone()),
+            ..report::of_orchestrator(EventKind::OrchestratorStopped)
+        };
         self.actions.push(Action::Report { facts });
         self.actions.push(Action::End);
     }

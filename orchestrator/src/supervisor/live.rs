@@ -8,6 +8,7 @@ use super::action::Action;
 use super::event::Outcome;
 use super::run::RunId;
 use super::step::{Note, Order, Over, Step};
+use crate::plan::ProcessSpec;
 
 /// How far a live run is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +72,8 @@ pub(super) enum Next {
     Idle,
     /// This.
     Start(Order),
+    /// The same again.
+    Again,
 }
 
 /// How a run is asked to stop.
@@ -94,14 +97,30 @@ pub(super) fn not_ready(step: &mut Step<'_>, run: &mut Run) {
     let reason = format!("not ready within {:?}", step.spec.ready_timeout);
     step.report(EventKind::NotReady, Some(run), Some(reason.clone()));
     run.fault = Some(reason);
-    ask_to_stop(step, run, Ask { grace: step.spec.stop_grace, kill: false });
+    ask_to_stop(step, run, asking(step.spec), None);
 }
 
-pub(super) fn ask_to_stop(step: &mut Step<'_>, run: &mut Run, ask: Ask) {
+/// As the plan says a run of this process is asked to stop.
+pub(super) fn asking(spec: &ProcessSpec) -> Ask {
+    Ask { grace: spec.stop_grace, kill: false }
+}
+
+/// What it depends on is gone.
+pub(super) fn lose(step: &mut Step<'_>, run: &mut Run, why: String) {
+    let ask = asking(step.spec);
+    match run.phase {
+        Phase::Spawning => run.stop_later = Some(harder(run.stop_later, ask)),
+        Phase::Starting | Phase::Running => ask_to_stop(step, run, ask, Some(why)),
+        Phase::Stopping | Phase::Draining | Phase::Reaping => {}
+    }
+}
+
+/// Asks it to stop; `why` where it is not a person who wants it.
+pub(super) fn ask_to_stop(step: &mut Step<'_>, run: &mut Run, ask: Ask, why: Option<String>) {
     let now = step.now.mono;
     run.phase = Phase::Stopping;
     run.stop_later = None;
-    step.report(EventKind::Stopping, Some(run), None);
+    step.report(EventKind::Stopping, Some(run), why);
     if ask.kill {
         return step.act(Action::Kill { run: run.id });
     }

@@ -191,7 +191,9 @@ impl Orchestrator {
                     self.stopped(instance);
                     self.go_on_down(now, instance.prc);
                 }
+                Note::Ended(instance) => self.dependence_ended(now, instance),
                 Note::Finished(instance, finish) => self.fan_in(now, instance, finish),
+                Note::EndsAll(instance, verdict) => self.end_because_of(now, instance, verdict),
                 Note::Rested(instance) => self.rested(now, instance),
                 Note::Over(request, over) => self.triggered(request, *over),
             }

@@ -27,13 +27,13 @@ use std::time::Duration;
 use copo_proto::v1::{self, EventKind};
 
 use super::action::{Action, Spawn};
-use super::backoff;
+use super::backoff::{self, Recent};
 use super::event::Outcome;
-use super::live::{Next, Phase, Run, ask_to_stop, harder, hurry, not_ready, press, ready, settle_order};
+use super::live::{Next, Phase, Run, ask_to_stop, harder, hurry, lose, not_ready, press, ready, settle_order};
 use super::report;
 use super::run::RunId;
-use super::step::{Finish, Input, Note, Order, Step};
-use crate::plan::{ProcessSpec, Readiness, RestartPolicy};
+use super::step::{Finish, Input, Note, Order, Step, Verdict};
+use crate::plan::{LimitReached, ProcessSpec, Readiness, RestartPolicy};
 
 mod ending;
 mod starting;
@@ -80,6 +80,8 @@ pub(super) struct Slot {
     pub last_outcome: Option<Outcome>,
     /// Restarts by policy since a run lasted `backoff.reset`.
     streak: u32,
+    /// The restarts by policy that its limit counts.
+    recent: Recent,
     /// Follows the present run.
     queued: Option<Order>,
 }
@@ -96,6 +98,7 @@ impl Slot {
             started_at: None,
             last_outcome: None,
             streak: 0,
+            recent: Recent::default(),
             queued: None,
         }
     }
@@ -206,8 +209,7 @@ impl Slot {
                 if matches!(rest, State::Stopped) { State::Idle } else { rest }
             }
             Input::Start(order) | Input::Queue(order) => {
-                self.restarts = 0;
-                self.streak = 0;
+                self.begin_anew();
                 self.wait(step, order)
             }
             Input::Stop(_, Next::Start(order)) => self.at_rest(step, rest, Input::Start(order)),
@@ -223,7 +225,8 @@ impl Slot {
                 self.armed = false;
                 rest
             }
-            Input::Stop(_, Next::Policy)
+            Input::Stop(_, Next::Policy | Next::Again)
+            | Input::Lost(..)
             | Input::Go(_)
             | Input::Spawned(_)
             | Input::SpawnFailed { .. }
@@ -253,7 +256,8 @@ impl Slot {
             Input::Go(id) => self.spawn(step, order, id),
             Input::Stop(_, next) => self.call_off(step, order, next),
             Input::Disarm => self.call_off(step, order, Next::Rest),
-            Input::Spawned(_)
+            Input::Lost(..)
+            | Input::Spawned(_)
             | Input::SpawnFailed { .. }
             | Input::Ready
             | Input::StopWatched
@@ -273,8 +277,7 @@ impl Slot {
             Input::Start(another) => {
                 // Somebody wants it now: the run that was to follow follows at once, and the delays begin anew.
                 step.drop_order(another, "a run follows already");
-                self.restarts = 0;
-                self.streak = 0;
+                self.begin_anew();
                 self.wait(step, order)
             }
             Input::Queue(another) => {
@@ -285,6 +288,7 @@ impl Slot {
             Input::Stop(_, next) => self.call_off(step, order, next),
             Input::Disarm => self.call_off(step, order, Next::Rest),
             Input::Go(_)
+            | Input::Lost(..)
             | Input::Spawned(_)
             | Input::SpawnFailed { .. }
             | Input::Ready
@@ -326,10 +330,14 @@ impl Slot {
                 self.follow(step, &mut run, next);
                 match phase {
                     Phase::Spawning => run.stop_later = Some(harder(run.stop_later, ask)),
-                    Phase::Starting | Phase::Running => ask_to_stop(step, &mut run, ask),
+                    Phase::Starting | Phase::Running => ask_to_stop(step, &mut run, ask, None),
                     Phase::Stopping => hurry(step, &mut run, ask),
                     Phase::Draining | Phase::Reaping => {} // Its main process has ended, and its group is being killed.
                 }
+            }
+            (Phase::Spawning | Phase::Starting | Phase::Running, Input::Lost(why, next)) if !run.is_leaving() => {
+                self.follow(step, &mut run, next);
+                lose(step, &mut run, why);
             }
 
             (Phase::Spawning | Phase::Starting | Phase::Running | Phase::Stopping, Input::Exited(outcome)) => {
@@ -346,7 +354,7 @@ impl Slot {
             }
 
             // What comes twice, or too late to matter.
-            (_, Input::Go(_))
+            (_, Input::Go(_) | Input::Lost(..))
             | (Phase::Spawning | Phase::Running | Phase::Draining | Phase::Reaping, Input::Due)
             | (Phase::Running | Phase::Stopping | Phase::Draining | Phase::Reaping, Input::Ready)
             | (
@@ -369,6 +377,13 @@ impl Slot {
         State::Waiting(order)
     }
 
+    /// It is started otherwise than by policy: what was counted counts no more.
+    fn begin_anew(&mut self) {
+        self.restarts = 0;
+        self.streak = 0;
+        self.recent.clear();
+    }
+
     fn queue(&mut self, step: &mut Step<'_>, order: Order) {
         if let Some(older) = self.queued.replace(order) {
             step.drop_order(older, "a later one took its place");
@@ -379,11 +394,10 @@ impl Slot {
     fn call_off(&mut self, step: &mut Step<'_>, order: Order, next: Next) -> State {
         step.note(Note::Gone(step.instance));
         match next {
-            Next::Policy => State::Waiting(order),
+            Next::Policy | Next::Again => State::Waiting(order),
             Next::Start(another) => {
                 step.drop_order(order, "another run took its place");
-                self.restarts = 0;
-                self.streak = 0;
+                self.begin_anew();
                 self.wait(step, another)
             }
             Next::Idle => {

@@ -52,6 +52,18 @@ pub(super) fn exit_code(outcome: Outcome) -> Option<i32> {
     }
 }
 
+/// An end as the exit code of the application: 128 and the signal's number where one ended it; what failed is never 0.
+#[must_use]
+pub(super) fn as_exit_code(outcome: Option<Outcome>, succeeded: bool) -> u8 {
+    let code = match outcome {
+        // Windows has exit codes of 32 bits: what is left of one must not read as success.
+        Some(Outcome::Code(code)) if code != 0 => u8::try_from(code & 0xff).unwrap_or(1).max(1),
+        Some(Outcome::Signal { number, .. }) => u8::try_from(128 + number).unwrap_or(1),
+        Some(Outcome::Code(_) | Outcome::Unknown) | None => 0,
+    };
+    if succeeded { code } else { code.max(1) }
+}
+
 /// The name of the signal of an end, if one ended it.
 #[must_use]
 pub(super) fn signal(outcome: Outcome) -> Option<&'static str> {

@@ -23,6 +23,15 @@ impl RunId {
     pub fn parse(text: &str) -> Option<Self> {
         uuid::Uuid::parse_str(text).ok().map(Self)
     }
+
+    /// A number from 0 to 1 that differs from run to run as its id does: for what is to differ between runs and yet to be
+    /// the same when their events are replayed.
+    #[must_use]
+    pub fn chance(&self) -> f64 {
+        // The last six bytes are all random.
+        let random = self.0.as_u128() & 0xffff_ffff_ffff;
+        random as f64 / 0xffff_ffff_ffff_u64 as f64
+    }
 }
 
 impl fmt::Display for RunId {

@@ -33,6 +33,8 @@ pub(super) enum Input {
     Go(RunId),
     /// End what is under way, then do this.
     Stop(Ask, Next),
+    /// What it depends on has gone (the reason says so): end a run that nobody has asked to end, then do this.
+    Lost(String, Next),
     /// Start nothing any more; what runs goes on until it is stopped.
     Disarm,
     Spawned(u32),
@@ -62,8 +64,12 @@ pub(super) enum Note {
     SpawnFailed(Instance, String),
     /// Nothing of it runs or is about to.
     Gone(Instance),
+    /// A run of it is over, whatever follows.
+    Ended(Instance),
     /// It has finished: an end no restart follows.
     Finished(Instance, Finish),
+    /// The application is to end because of it.
+    EndsAll(Instance, Verdict),
     /// It has come to rest.
     Rested(Instance),
     /// A run that someone waits for is over, or will never be.
@@ -75,6 +81,15 @@ pub(super) enum Note {
 pub(super) enum Finish {
     Succeeded,
     Failed,
+}
+
+/// How the application ends when no person asked for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Verdict {
+    /// Of the application.
+    pub exit_code: u8,
+    /// In words.
+    pub why: String,
 }
 
 /// The end of what someone waits for.

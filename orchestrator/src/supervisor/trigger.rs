@@ -5,7 +5,7 @@ use copo_proto::v1::EventKind;
 use super::action::Action;
 use super::cron::Schedule;
 use super::event::Now;
-use super::live::{Ask, Next};
+use super::live::{Next, asking};
 use super::orchestrator::Orchestrator;
 use super::process::{Slot, State};
 use super::report;
@@ -236,9 +236,4 @@ impl Orchestrator {
 
 fn too_many(spec: &ProcessSpec) -> String {
     format!("{} runs are under way, and max_instances allows no more", spec.max_instances.max(spec.replicas))
-}
-
-/// As the plan says a run of this process is asked to stop.
-pub(super) fn asking(spec: &ProcessSpec) -> Ask {
-    Ask { grace: spec.stop_grace, kill: false }
 }

@@ -79,6 +79,10 @@ fn values_of_the_wrong_kind() {
             "trigger_type = 'crom'",
             "4:16: cannot use \"crom\" for process.a.trigger_type: it may be \"on_start\", \"manual\", \"cron\", \"dependence_finish\"; did you mean \"cron\"?",
         ),
+        (
+            "restart_limit.then = 'giveup'",
+            "4:22: cannot use \"giveup\" for process.a.restart_limit.then: it may be \"give_up\", \"keep_trying\", \"shutdown\"; did you mean \"give_up\"?",
+        ),
         ("stdin = 'tty'", "4:9: cannot use \"tty\" for process.a.stdin: it may be \"null\", \"attach\""),
         (
             "depends_on = [3]",
@@ -128,6 +132,19 @@ fn values_out_of_range() {
         ("ready_timeout = '0s'", "4:17: cannot use process.a.ready_timeout: nothing is ready at once"),
         ("backoff.factor = 0.5", "4:18: cannot use process.a.backoff.factor: 0.5 is not from 1 to 1000"),
         ("backoff.factor = nan", "4:18: cannot use process.a.backoff.factor: NaN is not from 1 to 1000"),
+        ("backoff.jitter = 1.5", "4:18: cannot use process.a.backoff.jitter: 1.5 is not from 0 to 1"),
+        (
+            "restart_limit = { restarts = 0 }",
+            "4:30: cannot use process.a.restart_limit.restarts: 0 is not from 1 to 1000",
+        ),
+        (
+            "restart_limit = { window = '0s' }",
+            "4:28: cannot use process.a.restart_limit.window: no restart would count",
+        ),
+        (
+            "on_dependence_restart = 'stop'",
+            "2:10: cannot use on_dependence_restart of \"a\": it depends on no process that is to be started or ready",
+        ),
         ("backoff.max = '1ms'", "4:15: cannot use process.a.backoff.max: it is shorter than initial"),
         ("env = { COPO_RUN = 'x' }", "4:9: cannot use process.a.env.COPO_RUN: copo itself sets it for every run"),
         ("env = { 'A=B' = 'x' }", "4:9: cannot use process.a.env: \"A=B\" is no name of a variable"),

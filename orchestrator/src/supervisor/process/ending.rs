@@ -6,8 +6,13 @@ impl Slot {
     /// Nothing of the run is left.
     pub(super) fn over(&mut self, step: &mut Step<'_>, mut run: Run, may_restart: bool) -> State {
         step.note(Note::Gone(step.instance));
+        step.note(Note::Ended(step.instance));
         match mem::replace(&mut run.next, Next::Policy) {
             Next::Policy => self.by_policy(step, run, may_restart),
+            Next::Again => {
+                let order = mem::take(&mut run.order);
+                self.follow_up(step, order)
+            }
             Next::Rest => {
                 settle_order(step, &run, false, "it was stopped".to_owned());
                 step.report(EventKind::Stopped, Some(&run), None);
@@ -19,8 +24,7 @@ impl Slot {
             }
             Next::Start(order) => {
                 settle_order(step, &run, false, "another run took its place".to_owned());
-                self.restarts = 0;
-                self.streak = 0;
+                self.begin_anew();
                 self.wait(step, order)
             }
         }
@@ -36,24 +40,49 @@ impl Slot {
                 RestartPolicy::OnFailure => !succeeded,
                 RestartPolicy::Always => true,
             };
-        if restarts {
-            return self.restart(step, run, &why);
+        if !restarts {
+            return self.finish(step, run, succeeded, why);
         }
+        let Some(limit) = step.spec.restart_limit else {
+            return self.restart(step, run, &why, backoff::delay(&step.spec.backoff, self.streak));
+        };
+        if !self.recent.is_too_many(&limit, step.now.mono) {
+            return self.restart(step, run, &why, backoff::delay(&step.spec.backoff, self.streak));
+        }
+        let times = if limit.restarts == 1 { "restart" } else { "restarts" };
+        let why = format!("given up after {} {times} within {:?}: {why}", limit.restarts, limit.window);
+        match limit.then {
+            LimitReached::KeepTrying => self.restart(step, run, &why, step.spec.backoff.max),
+            LimitReached::GiveUp => self.finish(step, run, false, why),
+            LimitReached::Shutdown => {
+                let rest = self.finish(step, run, false, why.clone());
+                step.note(Note::EndsAll(step.instance, Verdict { exit_code: 1, why }));
+                rest
+            }
+        }
+    }
+
+    /// An end that no restart follows.
+    fn finish(&mut self, step: &mut Step<'_>, run: Run, succeeded: bool, why: String) -> State {
         settle_order(step, &run, succeeded, why.clone());
         let (finish, event, state, reason) = if succeeded {
             (Finish::Succeeded, EventKind::Finished, State::Finished, None)
         } else {
-            (Finish::Failed, EventKind::Failed, State::Failed, Some(why))
+            (Finish::Failed, EventKind::Failed, State::Failed, Some(why.clone()))
         };
         step.report(event, Some(&run), reason.clone());
         self.last_finish = Some(finish);
         self.failure = reason;
         step.note(Note::Finished(step.instance, finish));
+        if step.spec.significant {
+            let exit_code = report::as_exit_code(run.outcome, succeeded);
+            step.note(Note::EndsAll(step.instance, Verdict { exit_code, why }));
+        }
         self.come_to_rest(step, state)
     }
 
-    pub(super) fn restart(&mut self, step: &mut Step<'_>, mut run: Run, why: &str) -> State {
-        let delay = backoff::delay(&step.spec.backoff, self.streak);
+    fn restart(&mut self, step: &mut Step<'_>, mut run: Run, why: &str, delay: Duration) -> State {
+        let delay = backoff::jittered(&step.spec.backoff, delay, run.id.chance());
         self.streak = self.streak.saturating_add(1);
         let order = mem::take(&mut run.order);
         if delay.is_zero() {

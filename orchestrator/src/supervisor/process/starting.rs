@@ -33,7 +33,7 @@ impl Slot {
         step.report(EventKind::Started, Some(run), None);
         let said_ready = mem::take(&mut run.said_ready);
         if let Some(ask) = run.stop_later {
-            return ask_to_stop(step, run, ask);
+            return ask_to_stop(step, run, ask, None);
         }
         run.phase = match step.spec.ready {
             Readiness::Started => Phase::Running,
@@ -71,7 +71,7 @@ impl Slot {
         let is_leaving = matches!(run.phase, Phase::Draining | Phase::Reaping);
         match run.next {
             Next::Policy if !is_leaving => step.drop_order(order, "it runs already"),
-            Next::Start(_) => step.drop_order(order, "a run follows already"),
+            Next::Start(_) | Next::Again => step.drop_order(order, "a run follows already"),
             Next::Policy | Next::Rest | Next::Idle => run.next = Next::Start(order),
         }
     }

@@ -3,6 +3,7 @@
 mod commands;
 mod down;
 mod random;
+mod restarts;
 mod runs;
 mod schedules;
 mod triggers;
@@ -44,7 +45,11 @@ fn process(name: &str) -> ProcessSpec {
             factor: 2.0,
             max: Duration::from_secs(30),
             reset: Duration::from_secs(60),
+            jitter: 0.0,
         },
+        restart_limit: None,
+        on_dependence_restart: OnDependenceRestart::Ignore,
+        significant: false,
         success_exit_codes: vec![0],
         stop_signal: "SIGTERM".to_owned(),
         stop_grace: Duration::from_secs(10),

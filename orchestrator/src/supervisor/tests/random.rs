@@ -312,7 +312,7 @@ impl Edge {
 
     /// A signal after another, or after a `down`, kills.
     fn terminate(&mut self) {
-        self.may_kill_unasked |= self.is_going_down;
+        self.may_kill_unasked |= self.is_going_down || self.orc.is_going_down();
         self.is_going_down = true;
         self.tell(Event::Terminate);
     }

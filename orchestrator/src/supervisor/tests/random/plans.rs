@@ -56,6 +56,13 @@ pub(super) fn some_process(index: usize, dice: u64, other: u64, replicas: u32) -
     spec.overlap = [Overlap::Skip, Overlap::Queue, Overlap::Replace, Overlap::Allow][choose(16, 4) as usize];
     spec.max_instances = 3;
     spec.control = choose(24, 4) == 0;
+    let then = [LimitReached::GiveUp, LimitReached::KeepTrying, LimitReached::Shutdown][choose(56, 3) as usize];
+    let window = Duration::from_secs(1 + choose(40, 100));
+    spec.restart_limit = [None, Some(RestartLimit { restarts: 1 + choose(48, 3) as u32, window, then })]
+        [usize::from(choose(32, 4) == 0)];
+    spec.on_dependence_restart =
+        [OnDependenceRestart::Ignore, OnDependenceRestart::Restart, OnDependenceRestart::Stop][choose(60, 3) as usize];
+    spec.significant = choose(20, 12) == 0;
     spec.trigger = match choose(32, 5) {
         0 => every("* * * * *"),
         1 => Trigger::Manual,
