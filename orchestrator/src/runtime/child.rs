@@ -30,6 +30,12 @@ mod unix {
             Ok(Self { pid, ends: Ends::of(pid)? })
         }
 
+        /// Watches one of which a pidfd is there already.
+        #[cfg(target_os = "linux")]
+        pub fn of(pid: u32, pidfd: std::os::fd::OwnedFd) -> io::Result<Self> {
+            Ok(Self { pid: pid_of(pid), ends: Ends::of_pidfd(pidfd)? })
+        }
+
         /// Waits for its end.
         pub async fn wait(mut self) -> Outcome {
             loop {
@@ -72,8 +78,11 @@ mod unix {
     impl Ends {
         fn of(pid: Pid) -> io::Result<Self> {
             use rustix::process::{PidfdFlags, pidfd_open};
+            Self::of_pidfd(pidfd_open(pid, PidfdFlags::empty())?)
+        }
+
+        fn of_pidfd(pidfd: std::os::fd::OwnedFd) -> io::Result<Self> {
             use tokio::io::{Interest, unix::AsyncFd};
-            let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
             // SAFETY: an OwnedFd names the same open descriptor for as long as it lives.
             let pidfd = unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE) }?;
             Ok(Self { pidfd })

@@ -21,6 +21,12 @@ impl Descriptors {
         Self { found }
     }
 
+    /// The limit that was found, for a child that sets its own.
+    #[cfg(target_os = "linux")]
+    pub(super) fn found(self) -> rustix::process::Rlimit {
+        self.found
+    }
+
     /// Gives a new child the limit that was found, a moment after its program has started: posix_spawn cannot do it
     /// before, and lowering our own meanwhile could fail the output thread.
     #[cfg(target_os = "linux")]

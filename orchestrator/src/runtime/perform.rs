@@ -9,13 +9,12 @@ use std::sync::Arc;
 use copo_proto::{env as names, name};
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::descriptors::Descriptors;
 use super::environment::Environment;
 use super::group::{Group, Orphans};
 use super::leftovers;
 use super::output::Output;
 use super::pids;
-use super::spawn::{self, Launch, SpawnError, Spawned};
+use super::spawn::{Launch, SpawnError, Spawned, Spawner};
 use crate::layout::Layout;
 use crate::plan::Plan;
 use crate::server::{Hub, Identity};
@@ -33,7 +32,7 @@ pub(super) struct Performer {
     pub(super) inherited: Environment,
     /// The folder of the `copo` binary, last on every child's PATH.
     pub(super) binary_folder: Option<PathBuf>,
-    pub(super) descriptors: Descriptors,
+    pub(super) spawner: Spawner,
     pub(super) leaders: Leaders,
     pub(super) runs: HashMap<RunId, Run>,
 }
@@ -119,7 +118,7 @@ impl Performer {
             internal_name: internal_name.to_owned(),
             control: spec.control,
         });
-        spawn::spawn(&Launch {
+        self.spawner.spawn(&Launch {
             program: spec.executable_path.clone(),
             script: spec.file_path.clone(),
             args: spec.args.iter().chain(&spawn.args).cloned().collect(),
@@ -132,7 +131,6 @@ impl Performer {
     fn started(&mut self, run: RunId, instance: Instance, internal_name: String, spawned: Spawned) {
         let Spawned { pid, child, group, output, stdin } = spawned;
         self.leaders.0.borrow_mut().insert(pid);
-        self.descriptors.restore(pid);
         self.output.open(&internal_name, self.plan.process(instance.prc).log);
         self.output.begin(&internal_name, output, stdin);
         pids::write(&self.layout, &internal_name, pid);

@@ -11,13 +11,13 @@ use tokio::sync::mpsc;
 
 use super::clock::{self, Clock};
 use super::deadline::Timer;
-use super::descriptors::Descriptors;
 use super::driver::Driver;
 use super::environment::Environment;
 use super::group::Orphans;
 use super::lock::{self, Lock, LockError};
 use super::output::Output;
 use super::perform::{Leaders, Performer};
+use super::spawn::Spawner;
 use super::termination::Terminations;
 use super::{RunError, boot, leftovers, own_log, pids};
 use crate::context::Context;
@@ -56,7 +56,7 @@ pub(super) fn start(plan: Plan, layout: Layout) -> Result<Started, RunError> {
     if let Err(error) = std::env::set_current_dir(layout.root()) {
         tracing::warn!("cannot change to {}: {error}", layout.root().display());
     }
-    let descriptors = Descriptors::raise();
+    let spawner = Spawner::new().map_err(|error| fail(format!("cannot prepare to start processes: {error}")))?;
     Orphans::take_in();
     let leftovers = leftovers::end_all(&layout);
     remove_files(&layout);
@@ -82,7 +82,7 @@ pub(super) fn start(plan: Plan, layout: Layout) -> Result<Started, RunError> {
         output: Rc::new(output),
         events: sender,
         binary_folder: std::env::current_exe().ok().and_then(|binary| binary.parent().map(Into::into)),
-        descriptors,
+        spawner,
         leaders: Leaders::default(),
         runs: HashMap::new(),
     };

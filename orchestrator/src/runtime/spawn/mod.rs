@@ -1,7 +1,11 @@
 //! Starting a program in a process group of its own, with its output going into one pipe.
 //!
-//! [`spawn`] is the one door: how a platform makes a process stands behind it, and nobody else knows.
+//! [`Spawner::spawn`] is the one door: how a platform makes a process stands behind it, and nobody else knows.
 
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod attributes;
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod clone;
 #[cfg(unix)]
 mod unix;
 #[cfg(windows)]
@@ -15,6 +19,11 @@ use std::path::{Path, PathBuf};
 pub(super) use unix::{OutputEnd, OutputReader, StdinEnd, StdinWriter};
 #[cfg(windows)]
 pub(super) use windows::{OutputEnd, OutputReader, StdinEnd, StdinWriter};
+
+#[cfg(unix)]
+use unix as sys;
+#[cfg(windows)]
+use windows as sys;
 
 use super::child::Child;
 use super::environment::Environment;
@@ -74,17 +83,26 @@ impl SpawnError {
     }
 }
 
-/// Starts a program.
-pub(super) fn spawn(launch: &Launch) -> Result<Spawned, SpawnError> {
-    let program = find(launch)?;
-    if let Some(script) = launch.script.as_deref().filter(|script| !script.exists()) {
-        return Err(SpawnError::lasting(format!("{}: no such file", script.display())));
+/// Starts programs.
+#[derive(Debug)]
+pub(super) struct Spawner {
+    sys: sys::Spawner,
+}
+
+impl Spawner {
+    /// To be made early, while few descriptors are open; raises the limit of them.
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self { sys: sys::Spawner::new()? })
     }
-    #[cfg(unix)]
-    use unix as sys;
-    #[cfg(windows)]
-    use windows as sys;
-    sys::spawn(&program, launch).map_err(|error| explain(launch, &program, &error))
+
+    /// Starts a program.
+    pub(super) fn spawn(&self, launch: &Launch) -> Result<Spawned, SpawnError> {
+        let program = find(launch)?;
+        if let Some(script) = launch.script.as_deref().filter(|script| !script.exists()) {
+            return Err(SpawnError::lasting(format!("{}: no such file", script.display())));
+        }
+        self.sys.spawn(&program, launch).map_err(|error| explain(launch, &program, &error))
+    }
 }
 
 /// The program's path: one without a slash is looked for on the PATH the child will have.

@@ -1,4 +1,4 @@
-//! Unix: posix_spawn, through the standard library.
+//! Unix: the pipes of a child, and posix_spawn through the standard library where `clone` has nothing better.
 //!
 //! `Command` takes posix_spawn (vfork inside, so that nothing of our memory is copied) as long as the program is a path,
 //! there is no closure to run before exec, no uid and no gid; a working folder and a process group are no hindrance
@@ -15,9 +15,14 @@ use std::process::{Command, Stdio};
 use rustix::io::{Errno, ioctl_fionread, read};
 use tokio::net::unix::pipe;
 
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+use super::attributes::Attributes;
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+use super::clone::{Cloner, Ends};
 use super::{Launch, Spawned};
 use crate::plan::Stdin;
 use crate::runtime::child::Child;
+use crate::runtime::descriptors::Descriptors;
 use crate::runtime::group::Group;
 
 /// The end of the output pipe that we keep.
@@ -29,39 +34,105 @@ pub(in crate::runtime) type StdinEnd = OwnedFd;
 #[cfg(target_os = "linux")]
 const LARGE_PIPE: usize = 1024 * 1024;
 
-pub(super) fn spawn(program: &Path, launch: &Launch) -> io::Result<Spawned> {
-    // Both ends are closed in every other child (FD_CLOEXEC).
-    let (output, write_end) = io::pipe()?;
-    let (stdin, child_stdin) = match launch.stdin {
-        Stdin::Null => (None, Stdio::null()),
-        Stdin::Attach => {
-            let (read_end, write_end) = io::pipe()?;
-            (Some(write_end.into()), Stdio::from(read_end))
-        }
-    };
-    let mut command = Command::new(program);
-    command
-        .args(&launch.script)
-        .args(&launch.args)
-        .env_clear()
-        .envs(launch.env.iter())
-        .current_dir(&launch.cwd)
-        .process_group(0)
-        .stdin(child_stdin)
-        .stdout(write_end.try_clone()?)
-        .stderr(write_end);
-    // Its end is waited for by `Child`.
-    let process = ManuallyDrop::new(command.spawn()?);
-    let pid = process.id();
-    let group = Group::of(pid);
-    match Child::watch(pid) {
-        Ok(child) => Ok(Spawned { pid, child, group, output: output.into(), stdin }),
-        Err(error) => {
-            group.kill();
-            group.reap();
-            Err(error)
+/// Starts children.
+#[derive(Debug)]
+pub(super) struct Spawner {
+    descriptors: Descriptors,
+    #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+    cloner: Cloner,
+}
+
+impl Spawner {
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self {
+            descriptors: Descriptors::raise(),
+            #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+            cloner: Cloner::new()?,
+        })
+    }
+
+    /// As where only posix_spawn works.
+    #[cfg(test)]
+    pub(super) fn without_clone() -> io::Result<Self> {
+        let spawner = Self::new()?;
+        #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+        spawner.cloner.fail();
+        Ok(spawner)
+    }
+
+    pub(super) fn spawn(&self, program: &Path, launch: &Launch) -> io::Result<Spawned> {
+        // Both ends are closed in every other child (FD_CLOEXEC).
+        let (output, child_output) = io::pipe()?;
+        let (stdin, child_stdin) = match launch.stdin {
+            Stdin::Null => (None, None),
+            Stdin::Attach => {
+                let (read_end, write_end) = io::pipe()?;
+                (Some(write_end.into()), Some(read_end.into()))
+            }
+        };
+        let (pid, child) = self.start(program, launch, child_output.into(), child_stdin)?;
+        Ok(Spawned { pid, child, group: Group::of(pid), output: output.into(), stdin })
+    }
+
+    #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+    fn start(
+        &self,
+        program: &Path,
+        launch: &Launch,
+        output: OwnedFd,
+        stdin: Option<OwnedFd>,
+    ) -> io::Result<(u32, Child)> {
+        let ends = Ends { output: output.as_fd(), stdin: stdin.as_ref().map(AsFd::as_fd) };
+        let attributes = Attributes { rlimits: vec![(rustix::process::Resource::Nofile, self.descriptors.found())] };
+        match self.cloner.spawn(program, launch, &attributes, &ends)? {
+            Some(cloned) => watched(cloned.pid, Child::of(cloned.pid, cloned.pidfd)),
+            None => self.posix_spawn(program, launch, output, stdin),
         }
     }
+
+    #[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
+    fn start(
+        &self,
+        program: &Path,
+        launch: &Launch,
+        output: OwnedFd,
+        stdin: Option<OwnedFd>,
+    ) -> io::Result<(u32, Child)> {
+        self.posix_spawn(program, launch, output, stdin)
+    }
+
+    fn posix_spawn(
+        &self,
+        program: &Path,
+        launch: &Launch,
+        output: OwnedFd,
+        stdin: Option<OwnedFd>,
+    ) -> io::Result<(u32, Child)> {
+        let mut command = Command::new(program);
+        command
+            .args(&launch.script)
+            .args(&launch.args)
+            .env_clear()
+            .envs(launch.env.iter())
+            .current_dir(&launch.cwd)
+            .process_group(0)
+            .stdin(stdin.map_or_else(Stdio::null, Stdio::from))
+            .stdout(output.try_clone()?)
+            .stderr(output);
+        // Its end is waited for by `Child`.
+        let process = ManuallyDrop::new(command.spawn()?);
+        self.descriptors.restore(process.id());
+        watched(process.id(), Child::watch(process.id()))
+    }
+}
+
+/// A process whose end nobody would hear of is not left alone.
+fn watched(pid: u32, child: io::Result<Child>) -> io::Result<(u32, Child)> {
+    child.map(|child| (pid, child)).inspect_err(|_| {
+        let group = Group::of(pid);
+        group.kill();
+        group.reap();
+    })
 }
 
 /// Reads what a child writes. Made on the thread that reads.

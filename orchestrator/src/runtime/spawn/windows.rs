@@ -39,7 +39,23 @@ unsafe extern "system" {
     fn NtResumeProcess(process: HANDLE) -> i32;
 }
 
-pub(super) fn spawn(program: &Path, launch: &Launch) -> io::Result<Spawned> {
+/// Starts children.
+#[derive(Debug)]
+pub(super) struct Spawner;
+
+impl Spawner {
+    #[allow(clippy::unnecessary_wraps, reason = "as elsewhere")]
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self)
+    }
+
+    #[allow(clippy::unused_self, reason = "as elsewhere")]
+    pub(super) fn spawn(&self, program: &Path, launch: &Launch) -> io::Result<Spawned> {
+        spawn(program, launch)
+    }
+}
+
+fn spawn(program: &Path, launch: &Launch) -> io::Result<Spawned> {
     let (output, child_output) = pipe(PIPE_ACCESS_INBOUND)?;
     let (stdin, child_stdin) = match launch.stdin {
         Stdin::Null => (None, Stdio::null()),
