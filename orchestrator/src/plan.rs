@@ -25,6 +25,9 @@ pub struct Plan {
     pub processes: Vec<ProcessSpec>,
 }
 
+/// Instances of one process at most: who writes more has mistyped.
+pub const MAX_REPLICAS: u32 = 10_000;
+
 /// A process's place in [`Plan::processes`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PrcId(pub usize);
@@ -86,6 +89,8 @@ pub enum WhenFull {
 pub struct ProcessSpec {
     /// Its name.
     pub name: String,
+    /// The groups it is in: `@<group>` means all processes of one.
+    pub groups: Vec<String>,
     /// The program as configured: with a slash it is absolute here, without one it is looked for on PATH at spawn.
     pub executable_path: PathBuf,
     /// The script, absolute: first argument.
@@ -253,6 +258,12 @@ impl Plan {
     #[must_use]
     pub fn find(&self, name: &str) -> Option<PrcId> {
         self.processes.iter().position(|process| process.name == name).map(PrcId)
+    }
+
+    /// The processes of a group.
+    pub fn members(&self, group: &str) -> impl Iterator<Item = PrcId> {
+        let is_in = move |prc: &PrcId| self.process(*prc).groups.iter().any(|name| name == group);
+        self.ids().filter(is_in)
     }
 
     /// All ids, in the order of the file.

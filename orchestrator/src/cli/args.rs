@@ -45,7 +45,7 @@ pub enum Command {
     /// Wait until processes are ready or finished, or a record is there.
     Wait(Wait),
     /// Show the processes and what they are doing.
-    Ps(Json),
+    Ps(Ps),
     /// Start processes and what they depend on.
     Start(Names),
     /// Stop processes; their triggers rest until they are started again.
@@ -56,6 +56,8 @@ pub enum Command {
     Trigger(Trigger),
     /// Send a signal to a process and all it has started.
     Kill(Kill),
+    /// Change how many instances processes have, until the next `up`.
+    Scale(Scale),
     /// Print what processes wrote to stdout and stderr.
     Logs(Logs),
     /// Connect this terminal to a process's live stdin, stdout and stderr.
@@ -89,7 +91,7 @@ pub enum Command {
 /// The commands as `copo --help` groups them.
 pub const GROUPS: &[(&str, &[&str])] = &[
     ("The application", &["up", "down", "wait"]),
-    ("Its processes", &["ps", "start", "stop", "restart", "trigger", "kill", "logs", "attach"]),
+    ("Its processes", &["ps", "start", "stop", "restart", "trigger", "kill", "scale", "logs", "attach"]),
     ("Its context", &["udd", "report", "reports"]),
     ("Its configuration", &["check", "init", "schema"]),
     #[cfg(unix)]
@@ -100,7 +102,7 @@ pub const GROUPS: &[(&str, &[&str])] = &[
 
 #[derive(Debug, Args)]
 pub struct Up {
-    /// Only these processes and what they depend on [default: all].
+    /// Only these processes (or @groups) and what they depend on [default: all].
     #[arg(value_name = "NAME")]
     pub names: Vec<String>,
     /// Return as soon as the orchestrator answers; the application runs on in the background.
@@ -165,6 +167,26 @@ pub struct Json {
 }
 
 #[derive(Debug, Args)]
+pub struct Ps {
+    /// Only these processes, internal names or @groups [default: all].
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Scale {
+    /// Processes or @groups, each with the number of its instances.
+    #[arg(required = true, value_name = "NAME=N", value_parser = name_and_number)]
+    pub to: Vec<(String, u32)>,
+    /// What changed, as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
 pub struct Names {
     /// Processes, internal names or @groups.
     #[arg(required = true, value_name = "NAME")]
@@ -173,7 +195,7 @@ pub struct Names {
 
 #[derive(Debug, Args)]
 pub struct Trigger {
-    /// Process or internal name.
+    /// Process, internal name or @group.
     pub name: String,
     /// Return when the run has finished, with its exit code (128 + signal).
     #[arg(long)]
@@ -194,7 +216,7 @@ pub struct Kill {
 
 #[derive(Debug, Args)]
 pub struct Logs {
-    /// Processes or internal names [default: all].
+    /// Processes, internal names or @groups [default: all].
     #[arg(value_name = "NAME")]
     pub names: Vec<String>,
     /// Go on with what is written from now on.
@@ -312,7 +334,7 @@ pub struct Reports {
     /// One JSON object per line.
     #[arg(long)]
     pub json: bool,
-    /// Only those of this process, or about it.
+    /// Only those of this process (or internal name, or @group), or about it.
     #[arg(long, value_name = "NAME")]
     pub process: Option<String>,
     /// Only the last N.
@@ -335,6 +357,13 @@ pub struct Orchestrate {
     pub config: PathBuf,
     /// Names as given to `up`.
     pub names: Vec<String>,
+}
+
+/// "web=3"
+fn name_and_number(text: &str) -> Result<(String, u32), String> {
+    let (name, number) = text.rsplit_once('=').ok_or("NAME=N is wanted")?;
+    let number = number.parse().map_err(|_| format!("{number:?} is no number of instances"))?;
+    Ok((name.to_owned(), number))
 }
 
 /// Seconds as people write them: "5", "0.25".

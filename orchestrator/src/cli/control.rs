@@ -108,7 +108,8 @@ pub fn ended_with(exit_code: i32) -> Outcome {
     }
 }
 
-fn unexpected() -> Failure {
+/// The answer is not the one to this request.
+pub fn unexpected() -> Failure {
     Failure::of(ErrorCode::Malformed, "cannot use the orchestrator's answer: it is not the one to this request")
 }
 

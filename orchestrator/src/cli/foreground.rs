@@ -77,7 +77,7 @@ pub fn run(plan: &Plan, layout: &Layout, up: &Up) -> Outcome {
     watch_end(child, tell.clone());
     let client = Target::of(layout.clone()).connect()?;
     watch_reports(&client, tell.clone())?;
-    let exit_on = up.exit_on.clone().map(ExitOn::new);
+    let exit_on = up.exit_on.as_deref().map(|name| ExitOn::new(name, plan));
     let (reports_over, exit_code, stops, say_at, said) = (false, None, 0, None, String::new());
     Foreground { client, follower, exit_on, happenings, tell, reports_over, exit_code, stops, say_at, said }.run()
 }
@@ -209,6 +209,8 @@ impl Foreground {
 /// `--exit-on NAME`: looks out for the finish of a run.
 struct ExitOn {
     name: String,
+    /// The processes or instances it stands for: of a group the first to finish counts.
+    names: Vec<String>,
     /// How its newest run ended.
     ended: Option<u8>,
     /// The exit code of the run that finished.
@@ -216,14 +218,17 @@ struct ExitOn {
 }
 
 impl ExitOn {
-    fn new(name: String) -> Self {
-        Self { name, ended: None, finished: None }
+    fn new(name: &str, plan: &Plan) -> Self {
+        let members = |group: &str| plan.members(group).map(|prc| plan.process(prc).name.clone()).collect();
+        let names = name.strip_prefix('@').map_or_else(|| vec![name.to_owned()], members);
+        Self { name: name.to_owned(), names, ended: None, finished: None }
     }
 
     /// Takes in a report; has the process finished?
     fn saw(&mut self, facts: Option<&Facts>) -> bool {
         let Some(facts) = facts else { return false };
-        let is_it = [&facts.process, &facts.internal_name].into_iter().any(|name| name.as_ref() == Some(&self.name));
+        let about = [&facts.process, &facts.internal_name];
+        let is_it = about.into_iter().flatten().any(|name| self.names.contains(name));
         if !is_it || self.finished.is_some() {
             return false;
         }
@@ -277,9 +282,13 @@ mod tests {
         }
     }
 
+    fn exit_on(name: &str) -> ExitOn {
+        ExitOn { name: name.to_owned(), names: vec![name.to_owned()], ended: None, finished: None }
+    }
+
     #[test]
     fn the_code_of_the_run_that_finished_is_handed_on() {
-        let mut exit_on = ExitOn::new("test".into());
+        let mut exit_on = exit_on("test");
         assert!(!exit_on.saw(Some(&facts(EventKind::Exited, Some(7), None))));
         assert!(!exit_on.saw(Some(&facts(EventKind::Backoff, None, None))));
         assert!(!exit_on.saw(Some(&facts(EventKind::Exited, Some(3), None))));
@@ -289,7 +298,7 @@ mod tests {
 
     #[test]
     fn a_signal_is_handed_on_as_128_and_its_number() {
-        let mut exit_on = ExitOn::new("test-1".into());
+        let mut exit_on = exit_on("test-1");
         assert!(!exit_on.saw(Some(&facts(EventKind::Exited, None, Some("SIGKILL")))));
         assert!(exit_on.saw(Some(&facts(EventKind::Failed, None, None))));
         assert_eq!(exit_on.outcome(), Err(Failure::silent(137)));
@@ -297,7 +306,7 @@ mod tests {
 
     #[test]
     fn another_process_changes_nothing() {
-        let mut exit_on = ExitOn::new("other".into());
+        let mut exit_on = exit_on("other");
         assert!(!exit_on.saw(Some(&facts(EventKind::Finished, Some(0), None))));
         assert_eq!(exit_on.outcome().expect_err("not finished").code, FAILED);
     }

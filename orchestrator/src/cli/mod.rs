@@ -12,12 +12,14 @@ mod down;
 mod failure;
 mod find;
 mod foreground;
+mod groups;
 mod help;
 mod launch;
 mod logs;
 mod output;
 mod ps;
 mod reports;
+mod scale;
 mod signals;
 mod udd;
 mod up;
@@ -62,12 +64,13 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Up(up) => up::run(place, up),
         Command::Down(down) => down::run(place, down),
         Command::Wait(wait) => wait::run(place, wait),
-        Command::Ps(json) => ps::run(place, json.json),
+        Command::Ps(ps) => ps::run(place, ps),
         Command::Start(names) => control::start(place, &names.names),
         Command::Stop(names) => control::stop(place, &names.names),
         Command::Restart(names) => control::restart(place, &names.names),
         Command::Trigger(trigger) => control::trigger(place, trigger),
         Command::Kill(kill) => control::kill(place, kill),
+        Command::Scale(scale) => scale::run(place, scale),
         Command::Logs(logs) => logs::run(place, logs),
         Command::Attach(attach) => attach::run(place, &attach.name),
         Command::Udd(udd) => udd::run(place, udd),

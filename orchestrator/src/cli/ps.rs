@@ -3,23 +3,36 @@
 use copo::v1::{ProcessStatus, State};
 use serde_json::{Value, json};
 
-use super::args::Place;
+use super::args::{Place, Ps};
 use super::control;
-use super::failure::Outcome;
+use super::failure::{Failure, NO_SUCH_NAME, Outcome};
 use super::find;
 use super::output::{Out, local_time, table};
 
-/// `copo ps [--json]`
-pub fn run(place: &Place, as_json: bool) -> Outcome {
-    let processes = control::processes(&find::target(place)?.connect()?)?;
+/// `copo ps [NAME…] [--json]`
+pub fn run(place: &Place, ps: &Ps) -> Outcome {
+    let mut processes = control::processes(&find::target(place)?.connect()?)?;
+    let unknown = ps.names.iter().find(|name| !processes.iter().any(|process| is_meant(process, name)));
+    if let Some(unknown) = unknown {
+        return Err(Failure::new(NO_SUCH_NAME, format!("cannot show {unknown:?}: nothing is called that")));
+    }
+    processes.retain(|process| ps.names.is_empty() || ps.names.iter().any(|name| is_meant(process, name)));
     let mut out = Out::new();
-    if as_json {
+    if ps.json {
         out.json(&Value::Array(processes.iter().map(to_json).collect()))?;
     } else {
         let head = ["PROCESS", "STATE", "READY", "PID", "STARTED", "RESTARTS", "EXIT", "NEXT RUN", "WAITING FOR"];
         out.bytes(table(&head, &processes.iter().map(row).collect::<Vec<_>>()).as_bytes())?;
     }
     out.flush()
+}
+
+/// Its own name, its process's, or that of a group it is in.
+fn is_meant(process: &ProcessStatus, name: &str) -> bool {
+    match name.strip_prefix('@') {
+        Some(group) => process.groups.iter().any(|other| other == group),
+        None => process.internal_name == name || process.name == name,
+    }
 }
 
 fn row(process: &ProcessStatus) -> Vec<String> {
@@ -53,6 +66,7 @@ fn to_json(process: &ProcessStatus) -> Value {
         "waiting_for": process.waiting_for,
         "run": process.run,
         "trigger_type": process.trigger_type,
+        "groups": process.groups,
     })
 }
 
@@ -88,7 +102,7 @@ mod tests {
         let expected = json!({
             "name": "web", "internal_name": "web-1", "state": "idle", "ready": false, "pid": null, "started_at": null,
             "restarts": 0, "exit_code": null, "signal": null, "next_run": null, "waiting_for": null, "run": null,
-            "trigger_type": "manual",
+            "trigger_type": "manual", "groups": [],
         });
         assert_eq!(to_json(&process), expected);
     }

@@ -12,6 +12,7 @@ use copo_proto::name;
 use super::args::{Place, Report, Reports};
 use super::failure::{FAILED, Failure, Outcome};
 use super::find::{self, Target};
+use super::groups;
 use super::output::{Out, local_time};
 use super::udd;
 
@@ -25,7 +26,8 @@ pub fn send(place: &Place, report: &Report) -> Outcome {
 /// `copo reports [-f] [--json] [--process NAME] [-n N]`
 pub fn read(place: &Place, reports: &Reports) -> Outcome {
     let target = find::target(place)?;
-    let mut printer = Printer { out: Out::new(), reports };
+    let processes = groups::expand(place, &target, reports.process.as_slice())?;
+    let mut printer = Printer { out: Out::new(), reports, processes };
     match target.connect_if_up()? {
         Some(client) => printer.print_all(&client),
         None if reports.follow => Err(target.nobody()),
@@ -36,6 +38,8 @@ pub fn read(place: &Place, reports: &Reports) -> Outcome {
 struct Printer<'a> {
     out: Out,
     reports: &'a Reports,
+    /// Only those of these processes; empty: all.
+    processes: Vec<String>,
 }
 
 impl Printer<'_> {
@@ -98,7 +102,7 @@ impl Printer<'_> {
     }
 
     fn is_wanted(&self, report: &MetaReport) -> bool {
-        self.reports.process.as_ref().is_none_or(|process| concerns(report, process))
+        self.processes.is_empty() || self.processes.iter().any(|process| concerns(report, process))
     }
 }
 

@@ -34,12 +34,13 @@ pub fn run(place: &Place, up: &Up) -> Outcome {
     foreground::run(&plan, &layout, up)
 }
 
-/// A process, or an instance of one: the orchestrator would start nothing for any other name.
+/// A process, an instance of one, or a group: the orchestrator would start nothing for any other name.
 fn check_name(plan: &Plan, given: &str) -> Outcome {
     let has =
         |process, number| plan.find(process).is_some_and(|prc| (1..=plan.process(prc).replicas).contains(&number));
     let of_instance = name::split_internal(given).is_some_and(|(process, number)| has(process, number));
-    if plan.find(given).is_some() || of_instance {
+    let of_group = given.strip_prefix('@').is_some_and(|group| plan.members(group).next().is_some());
+    if plan.find(given).is_some() || of_instance || of_group {
         return Ok(());
     }
     let (path, known) = (plan.config_path.display(), plan.processes.iter().map(|process| process.name.as_str()));

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono_tz::Tz;
-use copo_proto::env;
+use copo_proto::{env, name};
 
 use super::at::{At, Entries};
 use super::choice::RawTriggerType;
@@ -14,11 +14,11 @@ use super::error::{Problems, bare, did_you_mean};
 use super::quantity::RawDuration;
 use super::raw::{RawLog, RawProcess};
 use super::zone;
-use crate::plan::{Condition, FinishKind, LogSpec, Overlap, ProcessSpec, Readiness, RestartPolicy, Stdin, Trigger};
+use crate::plan::{
+    Condition, FinishKind, LogSpec, MAX_REPLICAS, Overlap, ProcessSpec, Readiness, RestartPolicy, Stdin, Trigger,
+};
 use crate::supervisor::cron::Schedule;
 
-/// More instances than any machine runs; who writes more has mistyped.
-const MAX_REPLICAS: u32 = 10_000;
 /// More files of one log than anyone reads.
 const MAX_LOG_FILES: u32 = 1_000;
 /// Set by the orchestrator for every run; nobody else may.
@@ -57,6 +57,7 @@ pub(super) fn spec(
         executable_path: reader.executable(raw.executable_path),
         file_path: raw.file_path.and_then(|path| reader.path("file_path", &path)),
         args: raw.args.into_iter().filter_map(|arg| reader.text("args", arg)).collect(),
+        groups: reader.groups(raw.groups),
         cwd: raw.cwd.and_then(|path| reader.path("cwd", &path)).unwrap_or_else(|| surroundings.folder.to_owned()),
         env: reader.environment(raw.env),
         env_file: raw.env_file.and_then(|path| reader.path("env_file", &path)),
@@ -142,6 +143,20 @@ impl Reader<'_> {
             return None;
         }
         Some(raw.value)
+    }
+
+    fn groups(&mut self, raw: Vec<At<String>>) -> Vec<String> {
+        let mut groups: Vec<String> = Vec::with_capacity(raw.len());
+        for group in raw {
+            if let Err(why) = name::check(&group.value) {
+                self.refuse("groups", &group, &format!("{:?}: {why}", group.value));
+            } else if groups.contains(&group.value) {
+                self.refuse("groups", &group, &format!("{:?} stands there already", group.value));
+            } else {
+                groups.push(group.value);
+            }
+        }
+        groups
     }
 
     fn environment(&mut self, raw: Entries<At<String>>) -> BTreeMap<String, String> {

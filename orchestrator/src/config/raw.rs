@@ -86,6 +86,10 @@ pub(super) struct RawProcess {
     #[serde(default)]
     #[schemars(extend("default" = []))]
     pub args: Vec<At<String>>,
+    /// The groups it is in: `@<group>` stands for all processes of one, wherever a name may stand.
+    #[serde(default)]
+    #[schemars(extend("default" = []))]
+    pub groups: Vec<At<String>>,
     /// Working folder, relative to this file's folder, which is the default.
     pub cwd: Option<At<String>>,
     /// Set in the environment, after env_file.

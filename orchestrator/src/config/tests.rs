@@ -45,6 +45,7 @@ fn seconds(seconds: u64) -> Duration {
 fn plain(name: &str, executable_path: &str) -> ProcessSpec {
     ProcessSpec {
         name: name.to_owned(),
+        groups: Vec::new(),
         executable_path: PathBuf::from(executable_path),
         file_path: None,
         args: Vec::new(),
@@ -117,6 +118,7 @@ max_record = 1024
 [process.station]
 executable_path = "./bin/station"
 args            = ["--hz", "$RATE"]
+groups          = ["sources", "outside"]
 env             = { RATE = "10", EMPTY = "" }
 env_file        = "station.env"
 cwd             = "data"
@@ -166,6 +168,7 @@ fn everything_that_is_written_is_in_the_plan() {
     let station = ProcessSpec {
         executable_path: in_folder("bin/station"),
         args: vec!["--hz".to_owned(), "$RATE".to_owned()],
+        groups: vec!["sources".to_owned(), "outside".to_owned()],
         env: [("RATE", "10"), ("EMPTY", "")].map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
         env_file: Some(in_folder("station.env")),
         cwd: in_folder("data"),

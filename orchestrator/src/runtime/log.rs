@@ -35,6 +35,11 @@ impl Log {
         Ok(Self { path, times_path, spec, file, times, len, at_line_start, dropped: 0 })
     }
 
+    /// Rotates by these settings from here on.
+    pub(super) fn set_spec(&mut self, spec: LogSpec) {
+        self.spec = spec;
+    }
+
     /// Appends what was read at `time` (microseconds since the Unix epoch).
     ///
     /// # Errors

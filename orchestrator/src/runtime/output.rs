@@ -41,6 +41,7 @@ pub(super) struct Output {
 enum Command {
     Open { internal_name: String, log: LogSpec },
     Begin { internal_name: String, output: OutputEnd, stdin: Option<StdinEnd> },
+    Shut { internal_name: String },
     Finish { internal_name: String, done: oneshot::Sender<()> },
     Reports { path: PathBuf, json: Vec<u8> },
     Close,
@@ -56,9 +57,14 @@ impl Output {
         Ok(Self { commands, thread: Cell::new(Some(thread)) })
     }
 
-    /// Opens an instance's log and stdio socket; nothing when they are open.
+    /// Opens an instance's log and stdio socket; when they are open, the log goes on with these settings.
     pub(super) fn open(&self, internal_name: &str, log: LogSpec) {
         self.say(Command::Open { internal_name: internal_name.to_owned(), log });
+    }
+
+    /// An instance is no more: its socket goes, its log stays for whoever reads it.
+    pub(super) fn shut(&self, internal_name: &str) {
+        self.say(Command::Shut { internal_name: internal_name.to_owned() });
     }
 
     /// A run of an opened instance has begun: copy what it writes.
@@ -121,8 +127,14 @@ async fn work(layout: Layout, mut commands: mpsc::UnboundedReceiver<Command>) {
     while let Some(command) = commands.recv().await {
         match command {
             Command::Open { internal_name, log } => {
+                let opened = |instance: &mut Instance| instance.sinks.set_spec(log);
                 let instance = || Instance { sinks: Rc::new(Sinks::open(&layout, &internal_name, log)), run: None };
-                instances.entry(internal_name.clone()).or_insert_with(instance);
+                instances.entry(internal_name.clone()).and_modify(opened).or_insert_with(instance);
+            }
+            Command::Shut { internal_name } => {
+                if let Some(instance) = instances.remove(&internal_name) {
+                    instance.close().await;
+                }
             }
             Command::Begin { internal_name, output, stdin } => {
                 if let Some(instance) = instances.get_mut(&internal_name) {
@@ -183,6 +195,12 @@ impl Sinks {
             log: RefCell::new(log.ok()),
             is_failing: Cell::new(false),
             stdio: stdio.ok(),
+        }
+    }
+
+    fn set_spec(&self, spec: LogSpec) {
+        if let Some(log) = &mut *self.log.borrow_mut() {
+            log.set_spec(spec);
         }
     }
 

@@ -15,6 +15,7 @@ use super::leftovers;
 use super::output::Output;
 use super::pids;
 use super::spawn::{Launch, SpawnError, Spawned, Spawner};
+use super::start;
 use crate::layout::Layout;
 use crate::plan::Plan;
 use crate::server::{Hub, Identity};
@@ -78,9 +79,17 @@ impl Performer {
             Action::Reap { run } => self.reap(run),
             Action::Report { facts } => self.hub.report(facts),
             Action::Reply { request, reply } => self.hub.reply(request, reply),
+            Action::Adopt { plan } => self.adopt(plan),
+            Action::Forget { instance } => self.output.shut(&self.internal_name(instance)),
             // The driver has ended the loop by it.
             Action::End => {}
         }
+    }
+
+    /// What is new has its log and stdio from here on, and what was there before its new settings.
+    fn adopt(&mut self, plan: Arc<Plan>) {
+        self.plan = plan;
+        start::open_outputs(&self.plan, &self.output);
     }
 
     fn spawn(&mut self, spawn: Spawn) {

@@ -106,7 +106,7 @@ fn open_context(plan: &Plan, layout: &Layout) -> Result<(Context, Vec<String>), 
 }
 
 /// Each instance's log and stdio are there from up on, whether it runs or not.
-fn open_outputs(plan: &Plan, output: &Output) {
+pub(super) fn open_outputs(plan: &Plan, output: &Output) {
     for process in &plan.processes {
         for number in 1..=process.replicas {
             output.open(&name::internal(&process.name, number), process.log);

@@ -80,6 +80,10 @@ fn decide(hub: &Hub, line: &Line, kind: request::Kind) -> Result<Answer, v1::Err
         Kind::Restart(v1::Restart { names }) => control(line, Command::Restart { names }),
         Kind::Trigger(v1::Trigger { name, args, wait }) => control(line, Command::Trigger { name, args, wait }),
         Kind::Kill(v1::Kill { name, signal }) => control(line, kill(name, &signal)?),
+        Kind::Scale(v1::Scale { to }) => {
+            let to = to.into_iter().map(|v1::Replicas { process, replicas }| (process, replicas)).collect();
+            control(line, Command::Scale { to })
+        }
         Kind::Down(v1::Down { grace_ms, kill, purge }) => {
             if purge {
                 check_control(line, "purge the context")?;

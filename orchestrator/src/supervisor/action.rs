@@ -1,9 +1,12 @@
 //! What to do: the supervisor's output. `runtime/perform` has one arm for each.
 
+use std::sync::Arc;
+
 use copo_proto::v1;
 
 use super::event::RequestId;
 use super::run::{Instance, RunId};
+use crate::plan::Plan;
 
 /// One thing to do, in the order given.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,6 +59,16 @@ pub enum Action {
         /// The answer.
         reply: Reply,
     },
+    /// From here on this plan holds: the same processes at the same places, and new ones behind them.
+    Adopt {
+        /// The plan.
+        plan: Arc<Plan>,
+    },
+    /// An instance is no more, and nothing of it runs.
+    Forget {
+        /// The instance.
+        instance: Instance,
+    },
     /// Everything is stopped and answered: the orchestrator ends.
     End,
 }
@@ -82,6 +95,8 @@ pub enum Reply {
     Processes(v1::Processes),
     /// A triggered run.
     Triggered(v1::Triggered),
+    /// What has changed, or would.
+    Changes(v1::Changes),
     /// It failed.
     Failed {
         /// What kind of failure.

@@ -25,6 +25,7 @@ impl Command {
             Self::Trigger { .. } => "trigger",
             Self::Kill { .. } => "signal",
             Self::Wait { .. } => "wait for",
+            Self::Scale { .. } => "scale",
             Self::Down { .. } => "stop the application",
         }
     }
@@ -33,7 +34,7 @@ impl Command {
         match self {
             Self::Start { names } | Self::Stop { names } | Self::Restart { names } | Self::Wait { names, .. } => names,
             Self::Trigger { name, .. } | Self::Kill { name, .. } => std::slice::from_ref(name),
-            Self::Ps | Self::Down { .. } => &[],
+            Self::Ps | Self::Scale { .. } | Self::Down { .. } => &[],
         }
     }
 
@@ -46,7 +47,11 @@ impl Command {
 
     fn starts_something(&self) -> bool {
         match self {
-            Self::Start { .. } | Self::Restart { .. } | Self::Trigger { .. } | Self::Wait { .. } => true,
+            Self::Start { .. }
+            | Self::Restart { .. }
+            | Self::Trigger { .. }
+            | Self::Wait { .. }
+            | Self::Scale { .. } => true,
             Self::Ps | Self::Stop { .. } | Self::Kill { .. } | Self::Down { .. } => false,
         }
     }
@@ -81,6 +86,7 @@ impl Orchestrator {
             Command::Trigger { name, args, wait } => self.trigger(now, request, &instances, (name, args, wait)),
             Command::Kill { name, signal } => self.signal(request, &instances, &name, &signal),
             Command::Wait { condition, .. } => self.wait(request, condition, instances),
+            Command::Scale { to } => self.scale(now, request, &to),
             Command::Down { grace, kill } => {
                 self.pending.insert(request, Pending::Down);
                 self.go_down(now, grace, kill);
@@ -108,6 +114,7 @@ impl Orchestrator {
             | Command::Restart { .. }
             | Command::Trigger { .. }
             | Command::Kill { .. }
+            | Command::Scale { .. }
             | Command::Down { .. } => false,
         }
     }
@@ -119,7 +126,7 @@ impl Orchestrator {
             instances.extend(self.resolve(name).map_err(not_found)?);
         }
         let needs_names = match command {
-            Command::Ps | Command::Down { .. } => false,
+            Command::Ps | Command::Scale { .. } | Command::Down { .. } => false,
             Command::Wait { condition: v1::wait::Condition::Unspecified, .. } => {
                 return Err((ErrorCode::InvalidArgument, command.failure("it is not said for what condition")));
             }
@@ -262,9 +269,9 @@ impl Orchestrator {
         instances: &BTreeSet<Instance>,
         (name, args, wait): (String, Vec<String>, bool),
     ) {
-        let Some(prc) = instances.first().map(|instance| instance.prc) else {
+        if instances.is_empty() {
             return self.refuse(request, ErrorCode::NotFound, format!("cannot trigger {name}: it has no instances"));
-        };
+        }
         // Of a process with `overlap = "allow"` the extra instances are none that a name alone means.
         let is_one = instances.len() == 1;
         let targets: Vec<Instance> = instances.iter().copied().filter(|i| is_one || self.is_planned(*i)).collect();
@@ -273,9 +280,10 @@ impl Orchestrator {
             let triggering = Triggering { name: name.clone(), left: targets.len(), over: None };
             self.pending.insert(request, Pending::Trigger(triggering));
         }
-        match self.fire(now, prc, &targets, &order) {
+        match self.fire_all(now, &targets, &order) {
             Err(why) => {
                 self.pending.remove(&request);
+                self.settle(now);
                 self.refuse(request, ErrorCode::Conflict, format!("cannot trigger {name}: {why}"));
             }
             Ok(started) if wait => {
@@ -291,6 +299,28 @@ impl Orchestrator {
         }
     }
 
+    /// Fires each of the processes these instances are of (a group has several): all that can are run, and those that
+    /// cannot are told.
+    fn fire_all(&mut self, now: Now, targets: &[Instance], order: &Order) -> Result<Vec<Instance>, String> {
+        let mut started = Vec::new();
+        let mut refused = Vec::new();
+        for of_process in targets.chunk_by(|one, other| one.prc == other.prc) {
+            let prc = of_process[0].prc;
+            match self.fire(now, prc, of_process, order) {
+                Ok(instances) => started.extend(instances),
+                Err(why) => refused.push((prc, why)),
+            }
+        }
+        match &refused[..] {
+            [] => Ok(started),
+            [(_, why)] if of_one_process(targets) => Err(why.clone()),
+            _ => {
+                let told = refused.iter().map(|(prc, why)| format!("of {}, {why}", self.plan.process(*prc).name));
+                Err(told.collect::<Vec<_>>().join("; "))
+            }
+        }
+    }
+
     fn signal(&mut self, request: RequestId, instances: &BTreeSet<Instance>, name: &str, signal: &str) {
         let runs = instances.iter().filter_map(|instance| self.run(*instance)).filter(|run| run.has_main_process());
         let runs: Vec<_> = runs.map(|run| run.id).collect();
@@ -300,6 +330,10 @@ impl Orchestrator {
         self.actions.extend(runs.into_iter().map(|run| Action::Signal { run, signal: signal.to_owned() }));
         self.reply(request, Reply::Done);
     }
+}
+
+fn of_one_process(instances: &[Instance]) -> bool {
+    instances.windows(2).all(|pair| pair[0].prc == pair[1].prc)
 }
 
 /// How far starting a process reaches.

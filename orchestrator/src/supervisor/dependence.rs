@@ -16,10 +16,12 @@ impl Orchestrator {
         self.plan.process(prc).depends_on.iter().all(|dependence| self.holds(dependence))
     }
 
-    /// The condition holds of all replicas.
+    /// The condition holds of all replicas, and there are some.
     pub(super) fn holds(&self, dependence: &Dependence) -> bool {
         let spec = self.plan.process(dependence.process);
-        self.replicas(dependence.process).all(|slot| holds(dependence.condition, spec, slot))
+        // Of a process that has no instances nothing holds: who depends on it needs one.
+        let mut replicas = self.replicas(dependence.process).peekable();
+        replicas.peek().is_some() && replicas.all(|slot| holds(dependence.condition, spec, slot))
     }
 
     /// What a waiting process waits for, in words.
@@ -44,7 +46,8 @@ impl Orchestrator {
             Some(State::Finished) => " (it finished)",
             Some(State::Backoff { .. }) => " (it will be restarted)",
             Some(State::Waiting(_)) => " (it waits itself)",
-            Some(State::Idle | State::Live(_) | State::Failed) | None => "",
+            Some(State::Idle | State::Live(_) | State::Failed) => "",
+            None => " (it has no instances)",
         };
         format!("{} {missing}{because}", spec.name)
     }
@@ -62,14 +65,18 @@ impl Orchestrator {
             return can;
         }
         known.insert(prc, false); // In a cycle, which config refuses, nobody would ever move.
-        let can = self.replicas(prc).all(|slot| match &slot.state {
-            State::Live(_) | State::Backoff { .. } => true,
-            State::Waiting(_) => {
-                let unmet = self.plan.process(prc).depends_on.iter().filter(|dependence| !self.holds(dependence));
-                unmet.into_iter().all(|dependence| self.can_change(dependence.process, known))
-            }
-            State::Idle | State::Stopped | State::Finished | State::Failed => slot.armed && self.can_fire(prc, known),
-        });
+        let has_instances = self.replicas(prc).next().is_some();
+        let can = has_instances
+            && self.replicas(prc).all(|slot| match &slot.state {
+                State::Live(_) | State::Backoff { .. } => true,
+                State::Waiting(_) => {
+                    let unmet = self.plan.process(prc).depends_on.iter().filter(|dependence| !self.holds(dependence));
+                    unmet.into_iter().all(|dependence| self.can_change(dependence.process, known))
+                }
+                State::Idle | State::Stopped | State::Finished | State::Failed => {
+                    slot.armed && self.can_fire(prc, known)
+                }
+            });
         known.insert(prc, can);
         can
     }

@@ -85,7 +85,7 @@ impl Orchestrator {
             verdict: None,
         });
         self.answer(|pending| match pending {
-            Pending::Restart(_) | Pending::Wait(_) => Some(is_stopping()),
+            Pending::Restart(_) | Pending::Wait(_) | Pending::Change(_) => Some(is_stopping()),
             Pending::Stop(_) | Pending::Trigger(_) | Pending::Down => None,
         });
         for index in (0..self.order.len()).rev() {
@@ -166,7 +166,7 @@ impl Orchestrator {
         self.answer(|pending| {
             Some(match pending {
                 Pending::Down | Pending::Stop(_) => Reply::Done,
-                Pending::Restart(_) | Pending::Trigger(_) | Pending::Wait(_) => is_stopping(),
+                Pending::Restart(_) | Pending::Trigger(_) | Pending::Wait(_) | Pending::Change(_) => is_stopping(),
             })
         });
         let verdict = self.down.as_ref().and_then(|down| down.verdict.as_ref());

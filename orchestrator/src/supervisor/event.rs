@@ -153,6 +153,11 @@ pub enum Command {
         /// What to wait for.
         condition: v1::wait::Condition,
     },
+    /// Change how many instances processes have; answered by [`super::Reply::Changes`] when what is too much is gone.
+    Scale {
+        /// Names of processes or `@group`s, and how many instances each is to have.
+        to: Vec<(String, u32)>,
+    },
     /// Stop everything in reverse dependency order and end; answered when all groups are gone.
     Down {
         /// Overrides every `stop_grace`.

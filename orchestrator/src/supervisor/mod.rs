@@ -18,6 +18,7 @@ mod ps;
 mod report;
 mod requests;
 pub mod run;
+mod scale;
 mod step;
 mod trigger;
 mod waits;

@@ -55,15 +55,41 @@ pub(super) struct Process {
     pub cron: Option<CronClock>,
     /// Of each source of a dependence_finish trigger, its newest finish since the last firing.
     pub fan_in: Vec<Option<Finish>>,
+    /// Instances (their numbers) that are no more, or will not be once they are at rest.
+    pub retired: BTreeSet<u32>,
+    /// It is in copo.toml no more: it is there until its last run is gone.
+    pub is_removed: bool,
 }
 
 impl Process {
     fn new(spec: &ProcessSpec) -> Self {
-        let fan_in = match &spec.trigger {
-            Trigger::DependenceFinish { sources, .. } => vec![None; sources.len()],
-            Trigger::OnStart | Trigger::Manual | Trigger::Cron(_) => Vec::new(),
+        let mut process = Self {
+            slots: Vec::new(),
+            cron: None,
+            fan_in: fan_in_of(spec),
+            retired: BTreeSet::new(),
+            is_removed: false,
         };
-        Self { slots: (0..spec.replicas).map(|_| Slot::new()).collect(), cron: None, fan_in }
+        process.grow(spec.replicas);
+        process
+    }
+
+    /// Makes room for so many instances.
+    pub fn grow(&mut self, replicas: u32) {
+        while self.slots.len() < replicas as usize {
+            self.slots.push(Slot::new());
+        }
+    }
+
+    /// Gives up the room of the last instances, as far as they are no more.
+    pub fn shrink(&mut self) {
+        while let Some(last) = self.slots.last() {
+            let number = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
+            if !last.is_at_rest() || !self.retired.remove(&number) {
+                return;
+            }
+            self.slots.pop();
+        }
     }
 }
 
@@ -201,7 +227,7 @@ impl Orchestrator {
         self.end_if_all_is_clear();
     }
 
-    fn start_waiting_dependents(&mut self, now: Now, prc: PrcId) {
+    pub(super) fn start_waiting_dependents(&mut self, now: Now, prc: PrcId) {
         for index in 0..self.dependents[prc.0].len() {
             let dependent = self.dependents[prc.0][index];
             for instance in self.instances(dependent) {
@@ -234,6 +260,7 @@ impl Orchestrator {
             State::Idle | State::Finished | State::Waiting(_) | State::Live(_) | State::Backoff { .. } => Ok(()),
         };
         self.restarted(instance, outcome);
+        self.let_go(instance);
     }
 
     pub(super) fn process(&self, prc: PrcId) -> &Process {
@@ -268,6 +295,14 @@ fn index_of(instance: Instance) -> Option<usize> {
 
 fn slot_mut(processes: &mut [Process], instance: Instance) -> Option<&mut Slot> {
     processes[instance.prc.0].slots.get_mut(index_of(instance)?)
+}
+
+/// No finish seen yet.
+pub(super) fn fan_in_of(spec: &ProcessSpec) -> Vec<Option<Finish>> {
+    match &spec.trigger {
+        Trigger::DependenceFinish { sources, .. } => vec![None; sources.len()],
+        Trigger::OnStart | Trigger::Manual | Trigger::Cron(_) => Vec::new(),
+    }
 }
 
 fn edges_of(spec: &ProcessSpec) -> Vec<usize> {

@@ -222,7 +222,7 @@ impl Slot {
                 State::Stopped
             }
             Input::Disarm => {
-                self.armed = false;
+                self.disarm(step);
                 rest
             }
             Input::Stop(_, Next::Policy | Next::Again)

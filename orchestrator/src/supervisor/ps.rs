@@ -11,7 +11,7 @@ impl Orchestrator {
     /// The state of all processes, in the order of the plan and of instance numbers.
     #[must_use]
     pub fn processes(&self) -> v1::Processes {
-        let instances = self.plan.ids().flat_map(|prc| self.instances(prc));
+        let instances = self.plan.ids().flat_map(|prc| self.instances(prc)).filter(|instance| self.is_there(*instance));
         let statuses = instances.filter_map(|instance| Some(self.status(instance, self.slot(instance)?)));
         v1::Processes { processes: statuses.collect() }
     }
@@ -34,6 +34,7 @@ impl Orchestrator {
             waiting_for: matches!(slot.state, State::Waiting(_)).then(|| self.waiting_for(instance.prc)),
             run: run.map(|run| run.id.to_string()),
             trigger_type: spec.trigger.type_name().to_owned(),
+            groups: spec.groups.clone(),
         }
     }
 

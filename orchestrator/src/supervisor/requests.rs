@@ -24,8 +24,32 @@ pub(super) enum Pending {
     Trigger(Triggering),
     /// That a condition holds.
     Wait(Wait),
+    /// That what changes has changed.
+    Change(Changing),
     /// That everything is stopped.
     Down,
+}
+
+/// Changes under way.
+#[derive(Debug)]
+pub(super) struct Changing {
+    /// Instances of which nothing is to run any more.
+    pub stops: BTreeSet<Instance>,
+    /// Instances that are to run anew, or to wait for what they depend on.
+    pub restarts: BTreeSet<Instance>,
+    /// What is answered.
+    pub changes: v1::Changes,
+}
+
+impl Changing {
+    pub fn is_done(&self) -> bool {
+        self.stops.is_empty() && self.restarts.is_empty()
+    }
+
+    /// The answer, when removing an instance from what is waited for has left nothing.
+    fn answer(&mut self, was_waited_for: bool) -> Option<Reply> {
+        (was_waited_for && self.is_done()).then(|| Reply::Changes(std::mem::take(&mut self.changes)))
+    }
 }
 
 /// Runs that were triggered and are waited for.
@@ -61,6 +85,10 @@ impl Orchestrator {
     pub(super) fn stopped(&mut self, instance: Instance) {
         self.answer(|pending| match pending {
             Pending::Stop(left) => (left.remove(&instance) && left.is_empty()).then_some(Reply::Done),
+            Pending::Change(changing) => {
+                let was_waited_for = changing.stops.remove(&instance);
+                changing.answer(was_waited_for)
+            }
             Pending::Restart(_) | Pending::Trigger(_) | Pending::Wait(_) | Pending::Down => None,
         });
     }
@@ -79,6 +107,10 @@ impl Orchestrator {
                     message: format!("cannot restart {name}: {why}"),
                 }),
             },
+            Pending::Change(changing) => {
+                let was_waited_for = changing.restarts.remove(&instance);
+                changing.answer(was_waited_for)
+            }
             Pending::Stop(_) | Pending::Trigger(_) | Pending::Wait(_) | Pending::Down => None,
         });
     }

@@ -230,7 +230,9 @@ impl Orchestrator {
                 slots.len() - 1
             })
         })?;
-        Some(Instance { prc, number: u32::try_from(index + 1).ok()? })
+        let number = u32::try_from(index + 1).ok()?;
+        self.processes[prc.0].retired.remove(&number);
+        Some(Instance { prc, number })
     }
 }
 

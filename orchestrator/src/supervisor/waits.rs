@@ -68,6 +68,18 @@ impl Orchestrator {
         self.pending = pending;
     }
 
+    /// An instance is no more: nobody waits for it.
+    pub(super) fn forget_in_waits(&mut self, instance: Instance) {
+        self.answer(|pending| match pending {
+            Pending::Wait(wait) => {
+                let was_waited_for = wait.instances.remove(&instance);
+                wait.left.remove(&instance);
+                (was_waited_for && wait.left.is_empty()).then_some(Reply::Done)
+            }
+            Pending::Stop(_) | Pending::Restart(_) | Pending::Trigger(_) | Pending::Change(_) | Pending::Down => None,
+        });
+    }
+
     fn look_again(&self, wait: &mut Wait, instance: Instance) -> Option<Reply> {
         if wait.instances.contains(&instance) {
             let reply = self.look_at(wait, instance);

@@ -433,6 +433,9 @@ pub struct ProcessStatus {
     /// Trigger type as in copo.toml.
     #[prost(string, tag = "13")]
     pub trigger_type: ::prost::alloc::string::String,
+    /// The groups it is in.
+    #[prost(string, repeated, tag = "20")]
+    pub groups: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// Start processes and the on_start and manual processes they depend on; what runs already is left alone.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -567,6 +570,122 @@ pub struct Down {
     #[prost(bool, tag = "3")]
     pub purge: bool,
 }
+/// Change how many instances processes have. It holds until copo.toml is read again.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Scale {
+    /// How many of which.
+    #[prost(message, repeated, tag = "1")]
+    pub to: ::prost::alloc::vec::Vec<Replicas>,
+}
+/// How many instances a process is to have.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Replicas {
+    /// Name of the process.
+    #[prost(string, tag = "1")]
+    pub process: ::prost::alloc::string::String,
+    /// Its instances; 0: none.
+    #[prost(uint32, tag = "2")]
+    pub replicas: u32,
+}
+/// What changes, or has.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Changes {
+    /// In the order of copo.toml; removed processes last.
+    #[prost(message, repeated, tag = "1")]
+    pub changes: ::prost::alloc::vec::Vec<Change>,
+}
+/// One thing that changes.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Change {
+    /// What becomes of it.
+    #[prost(enumeration = "change::Kind", tag = "1")]
+    pub kind: i32,
+    /// Name of the process; empty: the context.
+    #[prost(string, tag = "2")]
+    pub process: ::prost::alloc::string::String,
+    /// Which settings differ.
+    #[prost(message, repeated, tag = "3")]
+    pub settings: ::prost::alloc::vec::Vec<Setting>,
+}
+/// Nested message and enum types in `Change`.
+pub mod change {
+    /// What becomes of it.
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Kind {
+        /// Not set.
+        Unspecified = 0,
+        /// A process that is new.
+        Add = 1,
+        /// A process that is no longer in copo.toml: it is stopped, and is no more.
+        Remove = 2,
+        /// A process whose runs under way are stopped, and started as they are now to be.
+        Restart = 3,
+        /// Settings that take effect without a restart.
+        Update = 4,
+        /// Instances that are started or stopped; those there before run on.
+        Scale = 5,
+        /// A process that is not up is brought up.
+        Start = 6,
+        /// Settings that take effect only when the application is stopped and started.
+        NeedsDown = 7,
+    }
+    impl Kind {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "KIND_UNSPECIFIED",
+                Self::Add => "KIND_ADD",
+                Self::Remove => "KIND_REMOVE",
+                Self::Restart => "KIND_RESTART",
+                Self::Update => "KIND_UPDATE",
+                Self::Scale => "KIND_SCALE",
+                Self::Start => "KIND_START",
+                Self::NeedsDown => "KIND_NEEDS_DOWN",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "KIND_UNSPECIFIED" => Some(Self::Unspecified),
+                "KIND_ADD" => Some(Self::Add),
+                "KIND_REMOVE" => Some(Self::Remove),
+                "KIND_RESTART" => Some(Self::Restart),
+                "KIND_UPDATE" => Some(Self::Update),
+                "KIND_SCALE" => Some(Self::Scale),
+                "KIND_START" => Some(Self::Start),
+                "KIND_NEEDS_DOWN" => Some(Self::NeedsDown),
+                _ => None,
+            }
+        }
+    }
+}
+/// A setting that differs.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Setting {
+    /// Its key in copo.toml.
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+    /// What it was, as text; absent: not set.
+    #[prost(string, optional, tag = "2")]
+    pub from: ::core::option::Option<::prost::alloc::string::String>,
+    /// What it is to be, as text; absent: not set.
+    #[prost(string, optional, tag = "3")]
+    pub to: ::core::option::Option<::prost::alloc::string::String>,
+}
 /// What a process is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -698,7 +817,7 @@ pub struct Taken {
     pub count: u64,
 }
 /// What a client says after Hello. Sends carry no id: they are acknowledged by number.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Request {
     /// Chosen by the client, repeated in the Response; 0 on sends.
     #[prost(uint64, tag = "1")]
@@ -706,14 +825,14 @@ pub struct Request {
     /// What is asked. An arm the orchestrator does not know is answered UNSUPPORTED.
     #[prost(
         oneof = "request::Kind",
-        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 16, 17, 18, 19, 20, 21, 22, 23, 24"
+        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 16, 17, 18, 19, 20, 21, 22, 23, 24, 30"
     )]
     pub kind: ::core::option::Option<request::Kind>,
 }
 /// Nested message and enum types in `Request`.
 pub mod request {
     /// What is asked. An arm the orchestrator does not know is answered UNSUPPORTED.
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Kind {
         /// Append a record.
         #[prost(message, tag = "2")]
@@ -770,6 +889,9 @@ pub mod request {
         /// Stop everything and end the orchestrator. Answered by Done when every group is gone; then the connection ends.
         #[prost(message, tag = "24")]
         Down(super::Down),
+        /// Change how many instances processes have. Answered by Changes when it is done.
+        #[prost(message, tag = "30")]
+        Scale(super::Scale),
     }
 }
 /// Append one record.
@@ -964,7 +1086,7 @@ pub struct Response {
     #[prost(uint64, tag = "1")]
     pub id: u64,
     /// The answer.
-    #[prost(oneof = "response::Kind", tags = "2, 3, 4, 5, 6, 7, 8, 9")]
+    #[prost(oneof = "response::Kind", tags = "2, 3, 4, 5, 6, 7, 8, 9, 20")]
     pub kind: ::core::option::Option<response::Kind>,
 }
 /// Nested message and enum types in `Response`.
@@ -996,6 +1118,9 @@ pub mod response {
         /// A triggered run.
         #[prost(message, tag = "9")]
         Triggered(super::Triggered),
+        /// What has changed, or would.
+        #[prost(message, tag = "20")]
+        Changes(super::Changes),
     }
 }
 /// It is done.

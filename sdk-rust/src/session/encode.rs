@@ -92,7 +92,8 @@ pub(super) fn body(request: &Request) -> Option<Body<'_>> {
         | request::Kind::Trigger(_)
         | request::Kind::Kill(_)
         | request::Kind::Wait(_)
-        | request::Kind::Down(_) => None,
+        | request::Kind::Down(_)
+        | request::Kind::Scale(_) => None,
     }
 }
 

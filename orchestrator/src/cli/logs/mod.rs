@@ -21,6 +21,7 @@ pub use source::Start;
 use super::args::{Logs, Place};
 use super::failure::{FAILED, Failure, NO_SUCH_NAME, Outcome};
 use super::find::{self, Target};
+use super::groups;
 
 /// Which instances' logs are meant.
 #[derive(Debug, Clone)]
@@ -52,10 +53,11 @@ pub fn run(place: &Place, logs: &Logs) -> Outcome {
         let application = target.layout.application();
         return Err(Failure::new(FAILED, format!("cannot read the logs of {application}: it has never been started")));
     }
-    check_names(place, &target, &logs.names)?;
+    let names = groups::expand(place, &target, &logs.names)?;
+    check_names(place, &target, &names)?;
     let (wake, woken) = mpsc::sync_channel(1);
     let start = logs.lines.map_or(Start::First, Start::LastLines);
-    let selection = Selection { names: logs.names.clone() };
+    let selection = Selection { names };
     // One waking that waits already stands for all that come until it is taken.
     let wake = move || {
         let _ = wake.try_send(());

@@ -15,6 +15,17 @@ fn problems_of(lines: &str) -> String {
 }
 
 #[test]
+fn groups_that_cannot_be() {
+    for (lines, told) in [
+        ("groups = ['b', 'b']", "4:16: cannot use process.a.groups: \"b\" stands there already"),
+        ("groups = 'b'", "4:10: cannot use process.a.groups: invalid type: string \"b\", expected an array"),
+    ] {
+        assert_eq!(problems_of(lines), format!("copo.toml:{told}"));
+    }
+    assert!(problems_of("groups = ['@b']").starts_with("copo.toml:4:11: cannot use process.a.groups: \"@b\": "));
+}
+
+#[test]
 fn keys_that_are_not_there() {
     for (text, told) in [
         (
@@ -56,7 +67,7 @@ fn keys_that_are_not_there() {
     ] {
         assert_eq!(problems_of(lines), format!("copo.toml:{told}"));
     }
-    for later in ["user", "group", "umask", "tty", "probes", "limits", "nice", "groups", "port"] {
+    for later in ["user", "umask", "tty", "probes", "limits", "nice", "port"] {
         let told = format!("copo.toml:4:1: cannot use the key {later:?} in [process.a]: there is no such key");
         assert_eq!(problems_of(&format!("{later} = 'x'")), told);
     }

@@ -177,6 +177,7 @@ impl Hub {
             match reply {
                 Reply::Done => response::Kind::Done(v1::Done {}),
                 Reply::Processes(processes) => response::Kind::Processes(processes),
+                Reply::Changes(changes) => response::Kind::Changes(changes),
                 Reply::Triggered(triggered) => response::Kind::Triggered(triggered),
                 Reply::Failed { code, message } => response::Kind::Error(error(code, message)),
             },

@@ -98,11 +98,16 @@ impl Slot {
         self.wait(step, order)
     }
 
-    pub(super) fn stop(&mut self, step: &mut Step<'_>) -> State {
+    /// Its triggers count no more, nor what they have queued.
+    pub(super) fn disarm(&mut self, step: &mut Step<'_>) {
         self.armed = false;
         if let Some(order) = self.queued.take() {
             step.drop_order(order, "it was stopped");
         }
+    }
+
+    pub(super) fn stop(&mut self, step: &mut Step<'_>) -> State {
+        self.disarm(step);
         self.come_to_rest(step, State::Stopped)
     }
 

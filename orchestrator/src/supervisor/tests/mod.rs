@@ -5,6 +5,7 @@ mod down;
 mod random;
 mod restarts;
 mod runs;
+mod scaling;
 mod schedules;
 mod triggers;
 
@@ -26,6 +27,7 @@ const SECOND: u64 = 1_000_000;
 fn process(name: &str) -> ProcessSpec {
     ProcessSpec {
         name: name.to_owned(),
+        groups: Vec::new(),
         executable_path: PathBuf::from("/bin/true"),
         file_path: None,
         args: Vec::new(),
@@ -166,6 +168,9 @@ impl World {
     fn tell(&mut self, event: Event) -> Vec<String> {
         let actions = self.orc.handle(self.now, event);
         for action in &actions {
+            if let Action::Adopt { plan } = action {
+                self.plan = Arc::clone(plan);
+            }
             if let Action::Spawn(spawn) = action {
                 let name = name::internal(&self.plan.process(spawn.instance.prc).name, spawn.instance.number);
                 self.runs.insert(name.clone(), spawn.run);
@@ -197,6 +202,10 @@ impl World {
                 format!("{event}{}", parts.into_iter().flatten().collect::<String>())
             }
             Action::Reply { request, reply } => format!("reply {} {}", request.0, said(reply)),
+            Action::Adopt { .. } => "adopt".to_owned(),
+            Action::Forget { instance } => {
+                format!("forget {}", name::internal(&self.plan.process(instance.prc).name, instance.number))
+            }
             Action::End => "end".to_owned(),
         }
     }
@@ -255,10 +264,19 @@ fn said(reply: &Reply) -> String {
             let run = if run.is_some() { "run" } else { "no run" };
             format!("triggered {run} {exit_code:?} {signal:?} {succeeded:?}")
         }
+        Reply::Changes(changes) => format!("changes{}", changes.changes.iter().map(change).collect::<String>()),
         Reply::Failed { code, message } => {
             format!("{} {message}", code.as_str_name().trim_start_matches("ERROR_CODE_"))
         }
     }
+}
+
+/// " scale web replicas 1>3".
+fn change(change: &v1::Change) -> String {
+    let text = |value: &Option<String>| value.clone().unwrap_or_default();
+    let settings = change.settings.iter().map(|s| format!(" {} {}>{}", s.key, text(&s.from), text(&s.to)));
+    let kind = change.kind().as_str_name().trim_start_matches("KIND_").to_lowercase();
+    format!("; {kind} {}{}", change.process, settings.collect::<String>())
 }
 
 fn names(names: &[&str]) -> Vec<String> {

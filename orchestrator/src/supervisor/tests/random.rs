@@ -168,7 +168,8 @@ impl Edge {
             18..=23 => Command::Trigger { name, args: Vec::new(), wait: what & 32 == 0 },
             24 => Command::Kill { name, signal: "SIGHUP".to_owned() },
             25..=28 => Command::Wait { names, condition: conditions[pick % 3] },
-            29 | 30 => Command::Ps,
+            29 => Command::Ps,
+            30 => Command::Scale { to: vec![(name, u32::from(what >> 5))] },
             _ if what & 32 == 0 => Command::Wait { names: Vec::new(), condition: v1::wait::Condition::Up },
             _ => {
                 self.is_going_down = true;
@@ -212,6 +213,11 @@ impl Edge {
                     self.note_report(facts);
                 }
                 Action::Reply { request, .. } => assert!(self.open.remove(request), "answered twice: {event:?}"),
+                Action::Adopt { plan } => self.plan = Arc::clone(plan),
+                Action::Forget { instance } => {
+                    let of_it = self.instances.iter().filter(|(_, other)| *other == instance);
+                    assert!(of_it.clone().all(|(run, _)| self.lives[run] == Life::Gone), "{instance:?} lives");
+                }
                 Action::End => {
                     assert!(self.open.is_empty(), "ended with unanswered {:?}", self.open);
                     assert!(self.lives.values().all(|life| *life == Life::Gone), "ended with live runs");

@@ -1,0 +1,143 @@
+//! How many instances a process has: what is new starts, what is too much stops from the highest number down and is no
+//! more. An instance that is no more but has others above it keeps its slot, unseen, until those are gone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use copo_proto::v1::{self, ErrorCode, change};
+
+use super::action::{Action, Reply};
+use super::event::{Now, RequestId};
+use super::live::{Next, asking};
+use super::orchestrator::Orchestrator;
+use super::requests::{Changing, Pending};
+use super::run::Instance;
+use super::step::{Input, Order};
+use crate::plan::{MAX_REPLICAS, PrcId, Trigger};
+
+impl Orchestrator {
+    /// `copo scale`: answered with what changed, once what is too much is gone.
+    pub(super) fn scale(&mut self, now: Now, request: RequestId, to: &[(String, u32)]) {
+        let mut wanted = BTreeMap::new();
+        for (name, replicas) in to {
+            match self.scalable(name, *replicas) {
+                Ok(processes) => wanted.extend(processes.into_iter().map(|prc| (prc, *replicas))),
+                Err((code, why)) => return self.refuse(request, code, format!("cannot scale {name}: {why}")),
+            }
+        }
+        if wanted.is_empty() {
+            return self.refuse(request, ErrorCode::InvalidArgument, "cannot scale: no name was given".to_owned());
+        }
+        wanted.retain(|prc, replicas| self.plan.process(*prc).replicas != *replicas);
+        let changes = wanted.iter().map(|(prc, replicas)| self.scaling(*prc, *replicas)).collect();
+        if wanted.is_empty() {
+            return self.reply(request, Reply::Changes(v1::Changes { changes }));
+        }
+        let mut plan = Arc::clone(&self.plan);
+        for (prc, replicas) in &wanted {
+            Arc::make_mut(&mut plan).processes[prc.0].replicas = *replicas;
+        }
+        let before: Vec<(PrcId, u32)> = wanted.keys().map(|prc| (*prc, self.plan.process(*prc).replicas)).collect();
+        self.adopt(plan);
+        let mut stops = BTreeSet::new();
+        for (prc, replicas) in before {
+            stops.extend(self.resize(now, prc, replicas));
+        }
+        self.settle(now);
+        stops.retain(|instance| self.run(*instance).is_some());
+        self.reply_when_changed(
+            request,
+            Changing { stops, restarts: BTreeSet::new(), changes: v1::Changes { changes } },
+        );
+    }
+
+    /// The processes that a name means to scale.
+    fn scalable(&self, name: &str, replicas: u32) -> Result<BTreeSet<PrcId>, (ErrorCode, String)> {
+        if replicas > MAX_REPLICAS {
+            return Err((ErrorCode::InvalidArgument, format!("{replicas} is not from 0 to {MAX_REPLICAS}")));
+        }
+        if let Some(&prc) = self.by_name.get(name).filter(|prc| !self.process(**prc).is_removed) {
+            return Ok(BTreeSet::from([prc]));
+        }
+        let instances = self.resolve(name).map_err(|why| (ErrorCode::NotFound, why))?;
+        if !name.starts_with('@') {
+            return Err((ErrorCode::InvalidArgument, "it is an instance; its process can be scaled".to_owned()));
+        }
+        Ok(instances.into_iter().map(|instance| instance.prc).collect())
+    }
+
+    fn scaling(&self, prc: PrcId, replicas: u32) -> v1::Change {
+        let spec = self.plan.process(prc);
+        let (from, to) = (Some(spec.replicas.to_string()), Some(replicas.to_string()));
+        let setting = v1::Setting { key: "replicas".to_owned(), from, to };
+        v1::Change { kind: change::Kind::Scale.into(), process: spec.name.clone(), settings: vec![setting] }
+    }
+
+    /// From here on this plan holds. The places of the processes in it are those of the one before.
+    pub(super) fn adopt(&mut self, plan: Arc<crate::plan::Plan>) {
+        self.plan = plan;
+        self.actions.push(Action::Adopt { plan: Arc::clone(&self.plan) });
+    }
+
+    /// Brings the instances of a process, of which the plan had `before`, in line with the plan. Answers those whose runs
+    /// are to end.
+    pub(super) fn resize(&mut self, now: Now, prc: PrcId, before: u32) -> Vec<Instance> {
+        let replicas = self.plan.process(prc).replicas;
+        let process = &mut self.processes[prc.0];
+        process.retired.retain(|number| *number > replicas);
+        process.grow(replicas);
+        for number in before + 1..=replicas {
+            self.bring_up(now, Instance { prc, number });
+        }
+        let surplus: Vec<Instance> = (replicas + 1..=before).rev().map(|number| Instance { prc, number }).collect();
+        for &instance in &surplus {
+            self.retire(now, instance);
+        }
+        self.start_waiting_dependents(now, prc);
+        surplus
+    }
+
+    /// Arms an instance, and starts it if it starts with the application.
+    pub(super) fn bring_up(&mut self, now: Now, instance: Instance) {
+        self.step(now, instance, Input::Arm);
+        match self.plan.process(instance.prc).trigger {
+            Trigger::OnStart => self.step(now, instance, Input::Start(Order::default())),
+            Trigger::Manual | Trigger::Cron(_) | Trigger::DependenceFinish { .. } => {}
+        }
+    }
+
+    /// Stops an instance for good.
+    pub(super) fn retire(&mut self, now: Now, instance: Instance) {
+        self.processes[instance.prc.0].retired.insert(instance.number);
+        let ask = asking(self.plan.process(instance.prc));
+        self.step(now, instance, Input::Stop(ask, Next::Rest));
+        self.let_go(instance);
+    }
+
+    /// A retired instance that has come to rest is no more.
+    pub(super) fn let_go(&mut self, instance: Instance) {
+        let process = &mut self.processes[instance.prc.0];
+        let is_at_rest = process.slots.get(instance.number as usize - 1).is_some_and(|slot| slot.is_at_rest());
+        if !is_at_rest || !process.retired.contains(&instance.number) {
+            return;
+        }
+        process.shrink();
+        self.actions.push(Action::Forget { instance });
+        self.forget_in_waits(instance);
+    }
+
+    /// Is it there to be named and shown?
+    pub(super) fn is_there(&self, instance: Instance) -> bool {
+        let is_retired = self.process(instance.prc).retired.contains(&instance.number);
+        self.slot(instance).is_some_and(|slot| !is_retired || !slot.is_at_rest())
+    }
+
+    /// Answers with the changes once nothing of them is under way; at once if nothing is.
+    pub(super) fn reply_when_changed(&mut self, request: RequestId, changing: Changing) {
+        if changing.is_done() {
+            self.reply(request, Reply::Changes(changing.changes));
+        } else {
+            self.pending.insert(request, Pending::Change(changing));
+        }
+    }
+}
