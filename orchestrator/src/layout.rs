@@ -129,16 +129,10 @@ impl Layout {
         self.orchestrator().join("lock")
     }
 
-    /// Folder of what the orchestrator notes of live runs, for the one after it.
+    /// What the orchestrator writes down for the one that follows it, should it be killed.
     #[must_use]
-    pub fn runs(&self) -> PathBuf {
-        self.orchestrator().join("runs")
-    }
-
-    /// What is noted of one instance's live run.
-    #[must_use]
-    pub fn run_state(&self, internal_name: &str) -> PathBuf {
-        self.runs().join(internal_name)
+    pub fn state(&self) -> PathBuf {
+        self.orchestrator().join("state")
     }
 
     /// Folder of the context's segments.

@@ -2,45 +2,7 @@
 #![cfg(target_os = "linux")]
 
 use copo_tests::app::{is_alive, kill_9};
-use copo_tests::{App, eventually, eventually_some};
-
-#[test]
-fn what_a_killed_orchestrator_left_does_not_run_beside_its_second_copy() {
-    let app = App::new(
-        r#"
-[process.a]
-executable_path = "{puppet}"
-args = ["grandchild", "sleep"]
-[process.headless]
-executable_path = "{puppet}"
-args = ["grandchild", "wait-file", "go", "exit", "0"]
-restart = "no"
-"#,
-    );
-    app.copo(&["up", "-d", "--wait"]).ok();
-    let pid_in_log = |name: &str| {
-        let name = name.to_owned();
-        eventually_some("the grandchild's pid", || app.log(&name).first().and_then(|line| line.parse::<u32>().ok()))
-    };
-    let (of_a, of_headless) = (pid_in_log("a-1"), pid_in_log("headless-1"));
-    let (first, leader, orchestrator) = (app.pid("a-1"), app.pid("headless-1"), app.orchestrator_pid());
-    kill_9(orchestrator);
-    eventually("it is gone", || !is_alive(orchestrator));
-    app.write("go", "");
-    eventually("one main process ends meanwhile", || !is_alive(leader));
-    assert!(is_alive(first) && is_alive(of_a) && is_alive(of_headless));
-
-    app.copo(&["up", "-d", "--wait"]).ok();
-
-    assert!(!is_alive(first) && !is_alive(of_a) && !is_alive(of_headless));
-    assert_ne!(app.pid("a-1"), first);
-    let ended = |report: &serde_json::Value| {
-        report["facts"]["event"] == "exited"
-            && report["facts"]["pid"] == first
-            && report["facts"]["reason"].as_str().is_some_and(|reason| reason.contains("orchestrator was killed"))
-    };
-    assert_eq!(app.reports().iter().filter(|report| ended(report)).count(), 1);
-}
+use copo_tests::{App, eventually};
 
 #[test]
 fn down_ends_what_a_killed_orchestrator_left() {

@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use copo_orchestrator::config;
 use copo_orchestrator::layout::{self, Layout};
 use copo_orchestrator::plan::Plan;
-use copo_orchestrator::runtime::{self, RunOptions, notify};
+use copo_orchestrator::runtime::{self, Begin, RunOptions, notify};
 use copo_proto::env;
 
 use super::args::Orchestrate;
@@ -75,7 +75,7 @@ pub fn orchestrate(orchestrate: &Orchestrate) -> Outcome {
     let notify = notify::starter();
     match start(orchestrate) {
         Ok((plan, layout)) => {
-            let options = RunOptions { names: orchestrate.names.clone(), notify };
+            let options = RunOptions { begin: Begin::Up(orchestrate.names.clone()), notify };
             match runtime::run(plan, layout, options) {
                 Ok(0) => Ok(()),
                 Ok(code) => Err(Failure::silent(code)),

@@ -159,7 +159,7 @@ mod tests {
             let soon = Duration::from_millis(20);
 
             let wall = clock::wall() + 20_000;
-            timer.set(Some(Deadline { mono: Some(hour), wall: Some(wall) }));
+            timer.set(Some(Deadline { mono: Some(clock.now().mono + hour), wall: Some(wall) }));
             timer.reached().await;
             assert!(clock::wall() >= wall);
 

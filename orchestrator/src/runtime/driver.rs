@@ -21,6 +21,7 @@ impl Driver {
     pub(super) async fn drive(&mut self) -> u8 {
         while let Some(event) = self.next_event().await {
             let actions = self.orc.handle(self.clock.now(), event);
+            self.save();
             if self.orc.is_going_down() {
                 self.performer.set_stopping();
             }
@@ -33,6 +34,16 @@ impl Driver {
             self.timer.set(self.orc.next_deadline());
         }
         self.orc.exit_code()
+    }
+
+    /// Before anything is done about it, what was decided is written down for the orchestrator that follows a kill.
+    fn save(&mut self) {
+        let Some(changed) = self.orc.take_unsaved() else { return };
+        let mut journal = self.performer.journal.borrow_mut();
+        journal.note(changed);
+        if journal.is_due() {
+            journal.rewrite(self.orc.saved());
+        }
     }
 
     async fn next_event(&mut self) -> Option<Event> {

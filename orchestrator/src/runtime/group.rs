@@ -9,12 +9,76 @@ pub(super) use unix::{Group, Orphans};
 #[cfg(windows)]
 pub(super) use windows::{Group, Orphans};
 
+use std::io;
 use std::time::Duration;
+
+use super::journal::Main;
+use super::processes;
+use crate::signal;
 
 /// First pause between two looks at a group that is dying; each further one is twice as long.
 const FIRST_LOOK: Duration = Duration::from_millis(1);
 /// Longest such pause.
 const LAST_LOOK: Duration = Duration::from_millis(100);
+
+/// What a run has started: of this orchestrator, or of the one before it.
+#[derive(Debug)]
+pub(super) enum Members {
+    /// Its main process is our child.
+    Own(Group),
+    /// It is another's, by whom its number is set free at any time.
+    Left(Main),
+}
+
+impl Members {
+    /// Sends the signal of this name.
+    pub(super) fn signal(&self, name: &str) -> io::Result<()> {
+        match self {
+            Self::Own(group) => group.signal(name),
+            Self::Left(main) => {
+                let number = signal::number(name).ok_or_else(|| io::Error::other(format!("no such signal: {name}")))?;
+                self.reach(main, number);
+                Ok(())
+            }
+        }
+    }
+
+    /// Kills what is there.
+    pub(super) fn kill(&self) {
+        match self {
+            Self::Own(group) => group.kill(),
+            Self::Left(main) => self.reach(main, KILL),
+        }
+    }
+
+    /// Kills what is left and returns when nothing is.
+    pub(super) async fn end(&self) {
+        match self {
+            Self::Own(group) => group.end().await,
+            Self::Left(main) => {
+                let mut pause = FIRST_LOOK;
+                while !Group::of_another_is_gone(main.pid) && self.is_there(main) {
+                    processes::signal_group(main, KILL);
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LAST_LOOK);
+                }
+            }
+        }
+    }
+
+    fn reach(&self, main: &Main, number: i32) {
+        if self.is_there(main) {
+            processes::signal_group(main, number);
+        }
+    }
+
+    /// Looks at every process there is only when the main process, which keeps the number, is gone.
+    fn is_there(&self, main: &Main) -> bool {
+        processes::lives(main) || processes::groups_there(std::iter::once(main)).contains(&main.pid)
+    }
+}
+
+const KILL: i32 = 9;
 
 impl Group {
     /// Kills what is left and returns when nothing is.
@@ -69,6 +133,11 @@ mod unix {
         /// Takes the end of the main process, and with it its number.
         pub fn reap(&self) {
             let _ = rustix::io::retry_on_intr(|| waitpid(Some(self.leader), WaitOptions::empty()));
+        }
+
+        /// Whether nothing at all is in a group that is not ours.
+        pub fn of_another_is_gone(leader: u32) -> bool {
+            test_kill_process_group(pid_of(leader)) == Err(Errno::SRCH)
         }
 
         /// Whether nothing of it is left.
@@ -182,6 +251,11 @@ mod windows {
         pub fn kill(&self) {
             // SAFETY: the handle is open. 137 is what a shell makes of SIGKILL.
             unsafe { TerminateJobObject(self.job.as_raw_handle(), 137) };
+        }
+
+        /// Nothing outlives its orchestrator here.
+        pub fn of_another_is_gone(_leader: u32) -> bool {
+            true
         }
 
         /// Nothing is left behind by a process that has ended here.

@@ -4,6 +4,7 @@
 //! [`run`] is the whole life of an orchestrator. The process it is called in belongs to it: it reaps every child, handles
 //! the signals that end it, and takes over as the parent of orphans.
 
+mod adopt;
 mod boot;
 mod child;
 pub mod clock;
@@ -12,7 +13,7 @@ mod descriptors;
 mod driver;
 mod environment;
 mod group;
-mod leftovers;
+mod journal;
 pub mod lock;
 pub mod log;
 pub mod log_times;
@@ -21,6 +22,7 @@ mod output;
 mod own_log;
 mod perform;
 mod pids;
+mod processes;
 mod reports_file;
 mod spawn;
 mod start;
@@ -36,16 +38,23 @@ use tokio::task::LocalSet;
 use crate::layout::Layout;
 use crate::plan::Plan;
 use crate::server;
-use crate::supervisor::Event;
-
 use start::Started;
 
 /// What `copo up` asks of a new orchestrator.
 pub struct RunOptions {
-    /// Names as given to `copo up`; empty: everything.
-    pub names: Vec<String>,
+    /// Why it starts.
+    pub begin: Begin,
     /// Called once: when the server answers, or with the reason why it never will.
     pub notify: Box<dyn FnOnce(Result<(), String>)>,
+}
+
+/// Why an orchestrator starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Begin {
+    /// Somebody wants these up (names as given to `copo up`; empty: everything), whatever was there before.
+    Up(Vec<String>),
+    /// It takes the place of one that is gone, and goes on where that was; if that has left nothing, as [`Self::Up`].
+    Resume(Vec<String>),
 }
 
 /// Why an orchestrator did not start.
@@ -76,7 +85,7 @@ pub enum RunError {
 /// # Errors
 /// It could not start; `options.notify` was told the same.
 pub fn run(plan: Plan, layout: Layout, options: RunOptions) -> Result<u8, RunError> {
-    let RunOptions { names, notify } = options;
+    let RunOptions { begin, notify } = options;
     termination::reset_inherited();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -86,10 +95,10 @@ pub fn run(plan: Plan, layout: Layout, options: RunOptions) -> Result<u8, RunErr
         }
     };
     LocalSet::new().block_on(&runtime, async move {
-        match start::start(plan, layout) {
+        match start::start(plan, layout, begin) {
             Ok(started) => {
                 notify(Ok(()));
-                Ok(live(started, names).await)
+                Ok(live(started).await)
             }
             Err(error) => {
                 notify(Err(error.to_string()));
@@ -100,8 +109,8 @@ pub fn run(plan: Plan, layout: Layout, options: RunOptions) -> Result<u8, RunErr
 }
 
 /// From up to down.
-async fn live(started: Started, names: Vec<String>) -> u8 {
-    let Started { lock, listener, terminations, mut driver, findings, leftovers } = started;
+async fn live(started: Started) -> u8 {
+    let Started { lock, listener, terminations, mut driver, findings, strays, first } = started;
     let hub = Rc::clone(&driver.performer.hub);
     let output = Rc::clone(&driver.performer.output);
     let layout = driver.performer.layout.clone();
@@ -116,12 +125,12 @@ async fn live(started: Started, names: Vec<String>) -> u8 {
     for finding in findings {
         hub.report(own_facts(EventKind::Damaged, Some(finding)));
     }
-    for ended in leftovers {
-        hub.report(ended);
+    for event in first {
+        // The receiver is the driver's own.
+        let _ = events.send(event);
     }
-    // The receiver is the driver's own.
-    let _ = events.send(Event::Up { names });
     let exit_code = driver.drive().await;
+    strays.end().await;
 
     output.reports(layout.reports(), hub.reports_json());
     hub.close().await;
@@ -132,6 +141,7 @@ async fn live(started: Started, names: Vec<String>) -> u8 {
     {
         tracing::warn!("cannot empty the context in {}: {error}", layout.root().display());
     }
+    driver.performer.journal.borrow().remove();
     tracing::info!("ended");
     drop(lock);
     exit_code
@@ -143,8 +153,10 @@ async fn live(started: Started, names: Vec<String>) -> u8 {
 /// # Errors
 /// Something of the context cannot be removed.
 pub fn sweep(layout: &Layout, purge: bool) -> std::io::Result<()> {
-    leftovers::end_all(layout);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(adopt::end_all(layout));
     start::remove_files(layout);
+    let _ = std::fs::remove_file(layout.state());
     if purge { start::remove_context(layout) } else { Ok(()) }
 }
 

@@ -10,10 +10,11 @@ use copo_proto::{env as names, name};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::environment::Environment;
-use super::group::{Group, Orphans};
-use super::leftovers;
+use super::group::{Members, Orphans};
+use super::journal::{Journal, Main, NotedRun};
 use super::output::Output;
 use super::pids;
+use super::processes;
 use super::spawn::{Launch, SpawnError, Spawned, Spawner};
 use super::start;
 use crate::layout::Layout;
@@ -36,13 +37,14 @@ pub(super) struct Performer {
     pub(super) spawner: Spawner,
     pub(super) leaders: Leaders,
     pub(super) runs: HashMap<RunId, Run>,
+    pub(super) journal: Rc<RefCell<Journal>>,
 }
 
 /// A run whose group may still hold something.
 pub(super) struct Run {
-    internal_name: String,
-    pid: u32,
-    group: Rc<Group>,
+    pub(super) internal_name: String,
+    pub(super) pid: u32,
+    pub(super) group: Rc<Members>,
 }
 
 /// The main processes that nobody else may wait for.
@@ -99,6 +101,7 @@ impl Performer {
             Ok(spawned) => self.started(run, spawn.instance, internal_name, spawned),
             Err(SpawnError { reason, is_final }) => {
                 self.hub.fence(run);
+                self.journal.borrow_mut().forget_run(run);
                 let reason = format!("cannot start {internal_name}: {reason}");
                 tracing::warn!("{reason}");
                 self.tell(Event::SpawnFailed { run, reason, is_final });
@@ -121,6 +124,14 @@ impl Performer {
         if let Some(time) = spawn.scheduled_time {
             env.set(names::SCHEDULED_TIME, time.to_string());
         }
+        self.journal.borrow_mut().note_run(NotedRun {
+            run: spawn.run,
+            internal_name: internal_name.to_owned(),
+            token: token.clone(),
+            stop_signal: spec.stop_signal.clone(),
+            stop_grace: spec.stop_grace,
+            main: None,
+        });
         self.hub.admit(Identity {
             token,
             run: spawn.run,
@@ -139,18 +150,25 @@ impl Performer {
 
     fn started(&mut self, run: RunId, instance: Instance, internal_name: String, spawned: Spawned) {
         let Spawned { pid, child, group, output, stdin } = spawned;
+        self.note_main(run, pid, processes::inode(&output), stdin.as_ref().and_then(processes::inode));
         self.leaders.0.borrow_mut().insert(pid);
         self.output.open(&internal_name, self.plan.process(instance.prc).log);
         self.output.begin(&internal_name, output, stdin);
         pids::write(&self.layout, &internal_name, pid);
-        leftovers::note(&self.layout, &internal_name, run, pid);
         self.tell(Event::Spawned { run, pid });
-        self.runs.insert(run, Run { internal_name, pid, group: Rc::new(group) });
+        self.runs.insert(run, Run { internal_name, pid, group: Rc::new(Members::Own(group)) });
         let events = self.events.clone();
         tokio::task::spawn_local(async move {
             let outcome = child.wait().await;
             let _ = events.send(Event::Exited { run, outcome });
         });
+    }
+
+    fn note_main(&self, run: RunId, pid: u32, output: Option<u64>, stdin: Option<u64>) {
+        let mut journal = self.journal.borrow_mut();
+        if let (Some((started, session)), Some(noted)) = (processes::identity(pid), journal.run(run).cloned()) {
+            journal.note_run(NotedRun { main: Some(Main { pid, started, session, output, stdin }), ..noted });
+        }
     }
 
     fn signal(&self, run: RunId, signal: &str) {
@@ -175,6 +193,7 @@ impl Performer {
             return;
         };
         let (layout, output, leaders) = (self.layout.clone(), Rc::clone(&self.output), self.leaders.clone());
+        let journal = Rc::clone(&self.journal);
         tokio::task::spawn_local(async move {
             group.end().await;
             leaders.0.borrow_mut().remove(&pid);
@@ -182,12 +201,12 @@ impl Performer {
             // Who is told of the end finds all that was written in the log.
             output.finish(&internal_name).await;
             pids::remove(&layout, &internal_name);
-            leftovers::forget(&layout, &internal_name);
+            journal.borrow_mut().forget_run(run);
             let _ = events.send(Event::GroupGone { run });
         });
     }
 
-    fn internal_name(&self, instance: Instance) -> String {
+    pub(super) fn internal_name(&self, instance: Instance) -> String {
         name::internal(&self.plan.process(instance.prc).name, instance.number)
     }
 

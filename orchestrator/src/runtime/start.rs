@@ -1,30 +1,32 @@
 //! Everything an orchestrator has in hand before it may say that it runs.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use copo_proto::name;
-use copo_proto::v1::Facts;
 use tokio::sync::mpsc;
 
+use super::adopt::Strays;
 use super::clock::{self, Clock};
 use super::deadline::Timer;
 use super::driver::Driver;
 use super::environment::Environment;
 use super::group::Orphans;
+use super::journal::{self, Journal, Left};
 use super::lock::{self, Lock, LockError};
 use super::output::Output;
 use super::perform::{Leaders, Performer};
 use super::spawn::Spawner;
 use super::termination::Terminations;
-use super::{RunError, boot, leftovers, own_log, pids};
+use super::{Begin, RunError, boot, own_log, pids};
 use crate::context::Context;
 use crate::layout::{self, Layout};
 use crate::plan::Plan;
 use crate::server::{self, About, Hub, Listener};
-use crate::supervisor::{Orchestrator, RunSeed};
+use crate::supervisor::{Event, Found, Orchestrator, RunId, RunSeed};
 
 /// An orchestrator that only needs to be set going.
 pub(super) struct Started {
@@ -34,12 +36,14 @@ pub(super) struct Started {
     pub driver: Driver,
     /// What the context found damaged, in words.
     pub findings: Vec<String>,
-    /// What a killed orchestrator had left running, now ended.
-    pub leftovers: Vec<Facts>,
+    /// What runs and the plan has no more.
+    pub strays: Strays,
+    /// What happens first.
+    pub first: Vec<Event>,
 }
 
 /// Takes the lock, opens the context and the server, and makes what is needed around them.
-pub(super) fn start(plan: Plan, layout: Layout) -> Result<Started, RunError> {
+pub(super) fn start(plan: Plan, layout: Layout, begin: Begin) -> Result<Started, RunError> {
     let application = plan.application.clone();
     let fail = |reason: String| RunError::Start { application: application.clone(), reason };
     layout::prepare(&layout).map_err(|error| fail(error.to_string()))?;
@@ -58,7 +62,8 @@ pub(super) fn start(plan: Plan, layout: Layout) -> Result<Started, RunError> {
     }
     let spawner = Spawner::new().map_err(|error| fail(format!("cannot prepare to start processes: {error}")))?;
     Orphans::take_in();
-    let leftovers = leftovers::end_all(&layout);
+    let (begins, left) = what_was_left(&layout, &begin).map_err(fail)?;
+    let plan = if begin.is_resumed() { left.saved.scaled(plan) } else { plan };
     remove_files(&layout);
 
     let (context, findings) = open_context(&plan, &layout).map_err(fail)?;
@@ -72,9 +77,12 @@ pub(super) fn start(plan: Plan, layout: Layout) -> Result<Started, RunError> {
         .map_err(|error| fail(format!("cannot listen at {}: {error}", layout.socket().display())))?;
 
     let plan = Arc::new(plan);
+    let (orc, strays) = Orchestrator::restore(Arc::clone(&plan), RunSeed::new(seed), left.saved.clone());
+    let journal = Journal::begin(layout.state(), boot::id(), orc.saved(), left.runs.clone())
+        .map_err(|error| fail(format!("cannot write {}: {error}", layout.state().display())))?;
     let (sender, events) = mpsc::unbounded_channel();
     let hub = Hub::new(context, &plan.context, sender.clone(), about(&plan));
-    let performer = Performer {
+    let mut performer = Performer {
         plan: Arc::clone(&plan),
         inherited: Environment::inherited(std::env::vars_os(), layout.home()),
         layout,
@@ -85,9 +93,56 @@ pub(super) fn start(plan: Plan, layout: Layout) -> Result<Started, RunError> {
         spawner,
         leaders: Leaders::default(),
         runs: HashMap::new(),
+        journal: Rc::new(RefCell::new(journal)),
     };
-    let driver = Driver { orc: Orchestrator::new(plan, RunSeed::new(seed)), events, clock, timer, performer };
-    Ok(Started { lock, listener, terminations, driver, findings, leftovers })
+    let live: Vec<_> = orc.live_runs().collect();
+    let first = begins.into_events(performer.take_over_all(&live, &left));
+    let strays = performer.stop_strays(strays, &left);
+    let driver = Driver { orc, events, clock, timer, performer };
+    Ok(Started { lock, listener, terminations, driver, findings, strays, first })
+}
+
+/// What the orchestrator begins with.
+struct Begins {
+    /// There was one before it that has not ended in order.
+    goes_on: bool,
+    /// Names as given to `copo up`, if somebody wants it up.
+    up: Option<Vec<String>>,
+}
+
+impl Begins {
+    fn into_events(self, found: Vec<(RunId, Found)>) -> Vec<Event> {
+        let resumed = self.goes_on.then_some(Event::Resumed { found });
+        resumed.into_iter().chain(self.up.map(|names| Event::Up { names })).collect()
+    }
+}
+
+impl Begin {
+    fn is_resumed(&self) -> bool {
+        match self {
+            Self::Up(_) => false,
+            Self::Resume(_) => true,
+        }
+    }
+}
+
+/// Reads the state of an orchestrator that has not ended in order.
+fn what_was_left(layout: &Layout, begin: &Begin) -> Result<(Begins, Left), String> {
+    let cannot = |error: io::Error| format!("cannot read the state in {}: {error}", layout.state().display());
+    let left = journal::read(&layout.state()).map_err(cannot)?;
+    let (Begin::Up(names) | Begin::Resume(names)) = begin;
+    let Some(mut left) = left else {
+        return Ok((Begins { goes_on: false, up: Some(names.clone()) }, Left::default()));
+    };
+    if left.boot != boot::id() {
+        left.saved.forget_clock();
+        left.runs.clear();
+    }
+    if begin.is_resumed() {
+        return Ok((Begins { goes_on: true, up: None }, left));
+    }
+    left.saved.forget_down();
+    Ok((Begins { goes_on: true, up: Some(names.clone()) }, left))
 }
 
 /// The context, recovered, with the headers of the file.

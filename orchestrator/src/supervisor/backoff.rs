@@ -24,7 +24,7 @@ pub fn jittered(backoff: &Backoff, delay: Duration, chance: f64) -> Duration {
 }
 
 /// The newest restarts of an instance, by the monotonic clock: no more than its limit counts.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
 pub(super) struct Recent(VecDeque<Duration>);
 
 impl Recent {

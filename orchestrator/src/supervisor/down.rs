@@ -31,6 +31,13 @@ pub(super) struct Down {
     verdict: Option<Verdict>,
 }
 
+impl Down {
+    /// In place of every `stop_grace`, and whether it kills.
+    pub fn how(&self) -> (Option<Duration>, bool) {
+        (self.grace, self.kill)
+    }
+}
+
 impl Orchestrator {
     /// The orchestrator was signalled: it stops everything in order; asked again, it kills.
     pub(super) fn terminate(&mut self, now: Now) {
@@ -68,6 +75,7 @@ impl Orchestrator {
 
     /// Stops everything and ends; under way already, it can only become faster.
     pub(super) fn go_down(&mut self, now: Now, grace: Option<Duration>, kill: bool) {
+        self.unsaved.down();
         if let Some(down) = &mut self.down {
             down.grace = grace.or(down.grace);
             down.kill |= kill;

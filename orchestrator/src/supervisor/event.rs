@@ -9,7 +9,8 @@ use super::run::RunId;
 /// The time an event is handled at, read by the driver; the supervisor reads no clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Now {
-    /// Monotonic time since the orchestrator started: delays and grace are measured by it.
+    /// Monotonic time since the machine started, the same for every orchestrator until the next boot: delays and grace are
+    /// measured by it.
     pub mono: Duration,
     /// Microseconds since the Unix epoch: cron and reports go by it.
     pub wall: u64,
@@ -47,6 +48,12 @@ pub enum Event {
     RequestGone {
         /// The request.
         request: RequestId,
+    },
+    /// This orchestrator goes on where another one was ([`super::Orchestrator::restore`]): what became of its live runs.
+    /// The first event there is, before any `Up`.
+    Resumed {
+        /// Each live run, and what was found of it.
+        found: Vec<(RunId, Found)>,
     },
     /// A run's program runs.
     Spawned {
@@ -167,8 +174,26 @@ pub enum Command {
     },
 }
 
-/// How a main process ended.
+/// What an orchestrator finds of a run that another one had under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// Its program runs.
+    Alive {
+        /// Its process id.
+        pid: u32,
+    },
+    /// Its main process has ended.
+    Ended {
+        /// How.
+        outcome: Outcome,
+    },
+    /// It was decided, and its program never started.
+    Unstarted,
+}
+
+/// How a main process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(into = "SavedOutcome")]
 pub enum Outcome {
     /// It exited with this code.
     Code(i32),
@@ -181,4 +206,39 @@ pub enum Outcome {
     },
     /// It ended while nobody looked.
     Unknown,
+}
+
+/// An outcome as it is saved: the signal's name follows from its number.
+#[derive(serde::Serialize, serde::Deserialize)]
+enum SavedOutcome {
+    Code(i32),
+    Signal(i32),
+    Unknown,
+}
+
+impl From<Outcome> for SavedOutcome {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Code(code) => Self::Code(code),
+            Outcome::Signal { number, .. } => Self::Signal(number),
+            Outcome::Unknown => Self::Unknown,
+        }
+    }
+}
+
+impl From<SavedOutcome> for Outcome {
+    fn from(saved: SavedOutcome) -> Self {
+        match saved {
+            SavedOutcome::Code(code) => Self::Code(code),
+            SavedOutcome::Signal(number) => Self::Signal { number, name: crate::signal::name(number) },
+            SavedOutcome::Unknown => Self::Unknown,
+        }
+    }
+}
+
+// By hand: derived, it would want to borrow the name from what is read.
+impl<'de> serde::Deserialize<'de> for Outcome {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        SavedOutcome::deserialize(deserializer).map(Self::from)
+    }
 }

@@ -11,7 +11,7 @@ use super::step::{Note, Order, Over, Step};
 use crate::plan::ProcessSpec;
 
 /// How far a live run is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) enum Phase {
     /// To be spawned.
     Spawning,
@@ -28,7 +28,7 @@ pub(super) enum Phase {
 }
 
 /// A live run.
-#[derive(Debug)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub(super) struct Run {
     pub id: RunId,
     pub phase: Phase,
@@ -47,12 +47,20 @@ pub(super) struct Run {
     pub kill_at: Option<Duration>,
     /// Why its end counts as failed, whatever its exit code.
     pub fault: Option<String>,
+    /// It ended while there was no orchestrator.
+    #[serde(default)]
+    pub ended_unseen: bool,
 }
 
 impl Run {
     /// It was asked to stop, or its main process has ended.
     pub fn is_leaving(&self) -> bool {
         matches!(self.phase, Phase::Stopping | Phase::Draining | Phase::Reaping) || self.stop_later.is_some()
+    }
+
+    /// What is to be said of an end that nobody saw.
+    pub fn absence(&self) -> Option<String> {
+        self.ended_unseen.then(|| "it ended while there was no orchestrator".to_owned())
     }
 
     /// Its program runs.
@@ -62,7 +70,7 @@ impl Run {
 }
 
 /// What follows when a run is over.
-#[derive(Debug)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub(super) enum Next {
     /// What the restart policy says of its end.
     Policy,
@@ -77,7 +85,7 @@ pub(super) enum Next {
 }
 
 /// How a run is asked to stop.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, serde::Serialize, serde::Deserialize)]
 pub(super) struct Ask {
     /// From the request to the kill.
     pub grace: Duration,

@@ -18,15 +18,17 @@ mod ps;
 mod report;
 mod requests;
 pub mod run;
+pub mod saved;
 mod scale;
 mod step;
 mod trigger;
 mod waits;
 
 pub use action::{Action, Reply, Spawn};
-pub use event::{Command, Deadline, Event, Now, Outcome, RequestId, Requester};
+pub use event::{Command, Deadline, Event, Found, Now, Outcome, RequestId, Requester};
 pub use orchestrator::Orchestrator;
 pub use run::{Instance, RunId, RunSeed};
+pub use saved::{LiveRun, Saved, Stray};
 
 #[cfg(test)]
 mod tests;

@@ -16,6 +16,7 @@ use super::live::Run;
 use super::process::{Slot, State};
 use super::requests::Pending;
 use super::run::{Instance, RunId, RunSeed};
+use super::saved::Unsaved;
 use super::step::{Finish, Input, Note, Step};
 use super::trigger::CronClock;
 use crate::plan::{Plan, PrcId, ProcessSpec, Trigger};
@@ -42,7 +43,9 @@ pub struct Orchestrator {
     /// [`Action::End`] was given.
     pub(super) has_ended: bool,
     pub(super) actions: Vec<Action>,
-    notes: VecDeque<Note>,
+    pub(super) notes: VecDeque<Note>,
+    /// What has changed since it was saved last.
+    pub(super) unsaved: Unsaved,
     seed: RunSeed,
 }
 
@@ -119,6 +122,7 @@ impl Orchestrator {
             has_ended: false,
             actions: Vec::new(),
             notes: VecDeque::new(),
+            unsaved: Unsaved::default(),
             seed,
         }
     }
@@ -129,6 +133,7 @@ impl Orchestrator {
         self.notice_wall(now);
         match event {
             Event::Up { names } => self.up(now, &names),
+            Event::Resumed { found } => self.resume(now, found),
             Event::Command { request, by, command } => self.command(now, request, by, command),
             Event::RequestGone { request } => {
                 self.pending.remove(&request);
@@ -180,6 +185,7 @@ impl Orchestrator {
         let Some(slot) = slot_mut(&mut self.processes, instance) else {
             return;
         };
+        self.unsaved.slot(instance);
         let before = (slot.run().map(|run| run.id), slot.deadline(spec), slot.armed);
         let mut step = Step { now, spec, instance, actions: &mut self.actions, notes: Vec::new() };
         slot.step(&mut step, input);
@@ -293,7 +299,7 @@ fn index_of(instance: Instance) -> Option<usize> {
     (instance.number as usize).checked_sub(1)
 }
 
-fn slot_mut(processes: &mut [Process], instance: Instance) -> Option<&mut Slot> {
+pub(super) fn slot_mut(processes: &mut [Process], instance: Instance) -> Option<&mut Slot> {
     processes[instance.prc.0].slots.get_mut(index_of(instance)?)
 }
 

@@ -21,8 +21,7 @@
 //! An instance is Live from the decision to spawn until nothing of the run's process group is left; there is one Run at
 //! most, and [`super::Orchestrator`] passes on the events of that one only.
 
-use std::mem;
-use std::time::Duration;
+use std::{mem, time::Duration};
 
 use copo_proto::v1::{self, EventKind};
 
@@ -39,7 +38,7 @@ mod ending;
 mod starting;
 
 /// What an instance is doing.
-#[derive(Debug)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub(super) enum State {
     /// Armed, not running.
     Idle,
@@ -63,7 +62,7 @@ pub(super) enum State {
 }
 
 /// One instance.
-#[derive(Debug)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub(super) struct Slot {
     pub state: State,
     /// Its triggers count.
@@ -349,7 +348,7 @@ impl Slot {
                 step.act(Action::Reap { run: run.id });
             }
             (Phase::Reaping, Input::GroupGone) => {
-                step.report(EventKind::Exited, Some(&run), None);
+                step.report(EventKind::Exited, Some(&run), run.absence());
                 return self.over(step, *run, true);
             }
 

@@ -14,7 +14,8 @@ pub struct Instance {
 }
 
 /// Names one run, for ever: a UUIDv7.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct RunId(uuid::Uuid);
 
 impl RunId {
@@ -31,6 +32,20 @@ impl RunId {
         // The last six bytes are all random.
         let random = self.0.as_u128() & 0xffff_ffff_ffff;
         random as f64 / 0xffff_ffff_ffff_u64 as f64
+    }
+}
+
+impl From<RunId> for String {
+    fn from(run: RunId) -> Self {
+        run.to_string()
+    }
+}
+
+impl TryFrom<String> for RunId {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        Self::parse(&text).ok_or_else(|| format!("{text:?} is no RunId"))
     }
 }
 

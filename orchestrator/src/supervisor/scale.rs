@@ -83,6 +83,7 @@ impl Orchestrator {
     /// are to end.
     pub(super) fn resize(&mut self, now: Now, prc: PrcId, before: u32) -> Vec<Instance> {
         let replicas = self.plan.process(prc).replicas;
+        self.unsaved.triggers(prc);
         let process = &mut self.processes[prc.0];
         process.retired.retain(|number| *number > replicas);
         process.grow(replicas);
@@ -108,6 +109,7 @@ impl Orchestrator {
 
     /// Stops an instance for good.
     pub(super) fn retire(&mut self, now: Now, instance: Instance) {
+        self.unsaved.triggers(instance.prc);
         self.processes[instance.prc.0].retired.insert(instance.number);
         let ask = asking(self.plan.process(instance.prc));
         self.step(now, instance, Input::Stop(ask, Next::Rest));
@@ -116,6 +118,7 @@ impl Orchestrator {
 
     /// A retired instance that has come to rest is no more.
     pub(super) fn let_go(&mut self, instance: Instance) {
+        self.unsaved.triggers(instance.prc);
         let process = &mut self.processes[instance.prc.0];
         let is_at_rest = process.slots.get(instance.number as usize - 1).is_some_and(|slot| slot.is_at_rest());
         if !is_at_rest || !process.retired.contains(&instance.number) {

@@ -10,13 +10,14 @@ use super::run::{Instance, RunId};
 use crate::plan::ProcessSpec;
 
 /// What a run is to be; it stays the same over restarts by policy.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
 pub(super) struct Order {
     /// Appended to the configured arguments.
     pub args: Vec<String>,
     /// Of a cron run.
     pub scheduled_time: Option<u64>,
-    /// Who waits for its finish.
+    /// Who waits for its finish: nobody any more, when the orchestrator is another one.
+    #[serde(skip)]
     pub request: Option<RequestId>,
 }
 
@@ -77,7 +78,7 @@ pub(super) enum Note {
 }
 
 /// How it finished.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) enum Finish {
     Succeeded,
     Failed,

@@ -13,9 +13,12 @@ use super::run::Instance;
 use super::step::{Finish, Input, Order};
 use crate::plan::{FinishKind, Overlap, PrcId, ProcessSpec, Trigger};
 
+/// How long ago a time may have passed unseen between two orchestrators to be made up for, in microseconds.
+const MISSED: u64 = 60_000_000;
+
 /// When a schedule fires next. The wall clock may be set at any time: forward, what was missed runs once; back, what has
 /// run does not run again.
-#[derive(Debug)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub(super) struct CronClock {
     next: Option<u64>,
     /// From the first to the last of scheduled times that were all fired, none left out.
@@ -31,6 +34,15 @@ impl CronClock {
 
     pub fn next(&self) -> Option<u64> {
         self.next
+    }
+
+    /// Goes on with it in another orchestrator: what was due in the moment that nobody looked still is. After a longer
+    /// time, or with another schedule, it begins anew.
+    pub fn resume(&mut self, schedule: &Schedule, wall: u64) {
+        let is_of_it = |next: u64| next.checked_sub(1).and_then(|at| schedule.next_after(at)) == Some(next);
+        if self.next.is_none_or(|next| !is_of_it(next) || next.saturating_add(MISSED) < wall) {
+            *self = Self::new(schedule, wall);
+        }
     }
 
     /// The time it was due at, if it is, and on to the next time that is still to come.
@@ -80,6 +92,7 @@ fn fans_in(fan_in: &mut [Option<Finish>], source: usize, finish: Finish, on: Fin
 impl Orchestrator {
     /// Brings a process's triggers in line with whether any instance of it is armed.
     pub(super) fn refresh_triggers(&mut self, now: Now, prc: PrcId) {
+        self.unsaved.triggers(prc);
         let process = &mut self.processes[prc.0];
         let is_armed = process.slots.iter().any(|slot| slot.armed);
         if !is_armed {
@@ -122,6 +135,7 @@ impl Orchestrator {
             return None;
         };
         let turned = turn(cron, schedule);
+        self.unsaved.triggers(prc);
         self.cron.extend(cron.next().map(|next| (next, prc)));
         Some(turned)
     }
@@ -140,6 +154,7 @@ impl Orchestrator {
             let Some(source) = sources.iter().position(|source| *source == prc) else {
                 continue;
             };
+            self.unsaved.triggers(dependent);
             let process = &mut self.processes[dependent.0];
             let is_armed = process.slots.iter().any(|slot| slot.armed);
             if is_armed && fans_in(&mut process.fan_in, source, finish, *on) {
@@ -231,6 +246,7 @@ impl Orchestrator {
             })
         })?;
         let number = u32::try_from(index + 1).ok()?;
+        self.unsaved.triggers(prc);
         self.processes[prc.0].retired.remove(&number);
         Some(Instance { prc, number })
     }

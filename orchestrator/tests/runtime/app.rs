@@ -8,7 +8,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use copo_orchestrator::layout::Layout;
-use copo_orchestrator::runtime::{self, RunOptions, notify};
+use copo_orchestrator::runtime::{self, Begin, RunOptions, notify};
 use copo_orchestrator::{config, signal};
 use serde_json::Value;
 
@@ -22,7 +22,7 @@ pub fn orchestrate(config: &Path) {
     let home = PathBuf::from(std::env::var_os("COPO_HOME").expect("the test sets it"));
     let plan = config::load(config, &home).unwrap_or_else(|error| panic!("{error:?}"));
     let layout = Layout::new(&home, &plan.application);
-    let options = RunOptions { names: Vec::new(), notify: notify::starter() };
+    let options = RunOptions { begin: Begin::Up(Vec::new()), notify: notify::starter() };
     if runtime::run(plan, layout, options).is_err() {
         std::process::exit(1);
     }

@@ -20,6 +20,7 @@ impl Slot {
             signal_at: None,
             kill_at: None,
             fault: None,
+            ended_unseen: false,
         });
         self.started_at = Some(step.now.wall);
         step.report(EventKind::Starting, Some(&run), None);

@@ -5,6 +5,7 @@ mod down;
 mod random;
 mod restarts;
 mod runs;
+mod saving;
 mod scaling;
 mod schedules;
 mod triggers;

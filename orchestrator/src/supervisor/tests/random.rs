@@ -38,13 +38,17 @@ struct Edge {
     has_ended: bool,
     requests: u64,
     transcript: Vec<Action>,
+    /// What is written down for the next orchestrator.
+    saved: Saved,
 }
 
 impl Edge {
     fn new(processes: Vec<ProcessSpec>) -> Self {
         let plan = plan(processes);
+        let orc = Orchestrator::new(Arc::clone(&plan), RunSeed::new(1));
         Self {
-            orc: Orchestrator::new(Arc::clone(&plan), RunSeed::new(1)),
+            saved: orc.saved(),
+            orc,
             plan,
             now: Now { mono: Duration::from_secs(1), wall: NOON },
             lives: BTreeMap::new(),
@@ -190,6 +194,7 @@ impl Edge {
 
     fn tell(&mut self, event: Event) {
         let actions = self.orc.handle(self.now, event.clone());
+        self.saved.merge(self.orc.take_unsaved().unwrap_or_default());
         let mut has_reported_stop = false;
         for action in &actions {
             assert!(!self.has_ended || matches!(action, Action::Reply { .. }), "after the end: {action:?}");
@@ -350,6 +355,23 @@ proptest! {
         happenings in prop::collection::vec(happening(), 0..200),
     ) {
         live(&processes, &happenings).bring_down();
+    }
+
+    #[test]
+    fn what_is_written_down_at_each_change_is_the_whole_state_and_restores_it(
+        processes in some_plan(),
+        happenings in prop::collection::vec(happening(), 0..100),
+    ) {
+        let edge = live(&processes, &happenings);
+        let written = serde_json::to_string(&edge.saved).expect("JSON");
+        prop_assert_eq!(&written, &serde_json::to_string(&edge.orc.saved()).expect("JSON"));
+
+        let read = serde_json::from_str(&written).expect("what was written");
+        let (restored, strays) = Orchestrator::restore(Arc::clone(&edge.plan), RunSeed::new(2), read);
+
+        prop_assert_eq!(strays, []);
+        prop_assert_eq!(restored.processes(), edge.orc.processes());
+        prop_assert_eq!(restored.next_deadline().and_then(|at| at.mono), edge.orc.next_deadline().and_then(|at| at.mono));
     }
 
     #[test]

@@ -1,0 +1,195 @@
+//! Going on with what a killed orchestrator left running: its runs are not started a second time but taken over, with
+//! their tokens, their pipes and their ends.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use copo_proto::v1::{EventKind, Facts};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+use super::boot;
+use super::group::Members;
+use super::journal::{self, Left, Main, NotedRun};
+use super::perform::{Performer, Run};
+use super::pids;
+use super::processes::{self, Watch};
+use crate::layout::Layout;
+use crate::server::Identity;
+use crate::signal;
+use crate::supervisor::{Event, Found, LiveRun, Outcome, RunId, Stray};
+
+/// Why a process is stopped that the plan has no more.
+const VANISHED: &str = "copo.toml has it no more";
+
+/// Of a run that was live: its main process, and a watch on it while it lives.
+struct Remains {
+    noted: NotedRun,
+    main: Option<Main>,
+    watch: Option<Watch>,
+}
+
+impl Performer {
+    /// Takes over the runs that were live; says what was found of each.
+    pub(super) fn take_over_all(&mut self, live: &[LiveRun], left: &Left) -> Vec<(RunId, Found)> {
+        let mut remains = Self::remains(left);
+        let mut found = Vec::with_capacity(live.len());
+        for LiveRun { run, instance, may_be_unstarted } in live {
+            let Some(of_run) = remains.remove(run) else {
+                // Noted before its program is started: without a note it never was.
+                let unknown = Found::Ended { outcome: Outcome::Unknown };
+                found.push((*run, if *may_be_unstarted { Found::Unstarted } else { unknown }));
+                continue;
+            };
+            let internal_name = self.internal_name(*instance);
+            let spec = self.plan.process(instance.prc);
+            let (log, control) = (spec.log, spec.control);
+            self.hub.admit(Identity {
+                token: of_run.noted.token.clone(),
+                run: *run,
+                internal_name: internal_name.clone(),
+                control,
+            });
+            self.output.open(&internal_name, log);
+            found.push((*run, self.take_over(*run, internal_name, of_run)));
+        }
+        found
+    }
+
+    /// What is there of all runs that were noted.
+    fn remains(left: &Left) -> BTreeMap<RunId, Remains> {
+        let unknown = left.runs.values().filter(|noted| noted.main.is_none());
+        let unknown: BTreeSet<String> = unknown.map(|noted| noted.run.to_string()).collect();
+        let pids = processes::find_runs(&unknown);
+        let of_run = |(run, noted): (&RunId, &NotedRun)| {
+            let main = noted.main.clone().or_else(|| main_of(*pids.get(&run.to_string())?));
+            let watch = main.as_ref().and_then(processes::watch);
+            (*run, Remains { noted: NotedRun { main: main.clone(), ..noted.clone() }, main, watch })
+        };
+        left.runs.iter().map(of_run).collect()
+    }
+
+    fn take_over(&mut self, run: RunId, internal_name: String, of_run: Remains) -> Found {
+        let Remains { noted, main, watch } = of_run;
+        let Some(main) = main else { return Found::Ended { outcome: Outcome::Unknown } };
+        let pid = main.pid;
+        let ended = processes::outcome_of_zombie(&main);
+        if let Some(output) = main.output.and_then(|inode| processes::open_pipe(pid, inode, false)) {
+            let stdin = main.stdin.and_then(|inode| processes::open_pipe(pid, inode, true));
+            self.output.begin(&internal_name, output, stdin);
+        }
+        let is_new = self.journal.borrow().run(run) != Some(&noted);
+        if is_new {
+            self.journal.borrow_mut().note_run(noted);
+        }
+        self.runs.insert(run, Run { internal_name: internal_name.clone(), pid, group: Rc::new(Members::Left(main)) });
+        let (None, Some(watch)) = (ended, watch) else {
+            return Found::Ended { outcome: ended.unwrap_or(Outcome::Unknown) };
+        };
+        pids::write(&self.layout, &internal_name, pid);
+        let events = self.events.clone();
+        tokio::task::spawn_local(async move {
+            watch.ended().await;
+            let _ = events.send(Event::Exited { run, outcome: watch.outcome().await });
+        });
+        Found::Alive { pid }
+    }
+
+    /// Stops what runs and the plan has no more.
+    pub(super) fn stop_strays(&self, strays: Vec<Stray>, left: &Left) -> Strays {
+        let hurry = Rc::new(Notify::new());
+        let mut remains = Self::remains(left);
+        let mut tasks = Vec::new();
+        for stray in strays {
+            let Some(of_run) = remains.remove(&stray.run) else { continue };
+            let (hub, journal, hurry) = (Rc::clone(&self.hub), Rc::clone(&self.journal), Rc::clone(&hurry));
+            tasks.push(tokio::task::spawn_local(async move {
+                let run = stray.run;
+                stop(stray, of_run, &hurry, |facts| hub.report(facts)).await;
+                journal.borrow_mut().forget_run(run);
+            }));
+        }
+        Strays { tasks, hurry }
+    }
+}
+
+fn main_of(pid: u32) -> Option<Main> {
+    processes::identity(pid).map(|(started, session)| Main { pid, started, session, output: None, stdin: None })
+}
+
+/// Runs that are stopped since the plan has them no more.
+pub(super) struct Strays {
+    tasks: Vec<JoinHandle<()>>,
+    hurry: Rc<Notify>,
+}
+
+impl Strays {
+    /// Everything ends: returns when nothing of them is left.
+    pub(super) async fn end(self) {
+        for task in self.tasks {
+            if !task.is_finished() {
+                self.hurry.notify_waiters();
+            }
+            let _ = task.await;
+        }
+    }
+}
+
+async fn stop(stray: Stray, of_run: Remains, hurry: &Notify, report: impl Fn(Facts)) {
+    let Remains { noted, main, watch } = of_run;
+    let facts = |event: EventKind, outcome: Option<Outcome>| {
+        let (exit_code, signal) = match outcome {
+            Some(Outcome::Code(code)) => (Some(code), None),
+            Some(Outcome::Signal { name, .. }) => (None, Some(name.to_owned())),
+            Some(Outcome::Unknown) | None => (None, None),
+        };
+        Facts {
+            event: event.into(),
+            process: Some(stray.process.clone()),
+            internal_name: Some(stray.internal_name.clone()),
+            run: Some(stray.run.to_string()),
+            pid: main.as_ref().map(|main| main.pid),
+            exit_code,
+            signal,
+            reason: Some(VANISHED.to_owned()),
+        }
+    };
+    let mut outcome = Outcome::Unknown;
+    if let Some((watch, main)) = watch.zip(main.as_ref()) {
+        report(facts(EventKind::Stopping, None));
+        processes::signal_group(main, signal::number(&noted.stop_signal).unwrap_or(15));
+        tokio::select! {
+            () = watch.ended() => {}
+            () = hurry.notified() => {}
+            () = tokio::time::sleep(noted.stop_grace) => {}
+        }
+        Members::Left(main.clone()).kill();
+        watch.ended().await;
+        outcome = watch.outcome().await;
+    }
+    if let Some(main) = &main {
+        Members::Left(main.clone()).end().await;
+    }
+    report(facts(EventKind::Exited, Some(outcome)));
+    report(facts(EventKind::Stopped, None));
+}
+
+/// Ends what a killed orchestrator left running, without an orchestrator: for `down`.
+pub(super) async fn end_all(layout: &Layout) {
+    let left = journal::read(&layout.state());
+    let left = left.inspect_err(|error| tracing::warn!("cannot tell what was left: {error}")).ok().flatten();
+    let Some(left) = left.filter(|left| left.boot == boot::id()) else { return };
+    let unknown = left.runs.values().filter(|noted| noted.main.is_none()).map(|noted| noted.run.to_string());
+    let found = processes::find_runs(&unknown.collect());
+    let mains = left.runs.values().filter_map(|noted| noted.main.clone());
+    let mains: Vec<Main> = mains.chain(found.into_values().filter_map(main_of)).collect();
+    // All at once: each look goes through every process there is.
+    for pid in processes::groups_there(mains.iter()) {
+        mains.iter().filter(|main| main.pid == pid).for_each(|main| processes::signal_group(main, KILL));
+    }
+    for main in mains {
+        Members::Left(main).end().await;
+    }
+}
+
+const KILL: i32 = 9;
