@@ -14,7 +14,7 @@ use crate::error::to_py;
 use crate::item::Record;
 use crate::start::start;
 use crate::subscription::Subscription;
-use crate::wait::{Answer, Deadline, for_call, in_slices};
+use crate::wait::{Answer, Deadline, for_call, in_slices, until_stop};
 
 /// What the orchestrator's log calls this SDK.
 const SDK: &str = concat!("python/", env!("CARGO_PKG_VERSION"));
@@ -84,8 +84,9 @@ impl Client {
     /// Waits until the window has room again.
     fn wait_for_room(&self, py: Python<'_>, deadline: Deadline) -> PyResult<()> {
         let (give, answer) = Answer::expected();
-        self.connected(py)?.on_window(give);
-        answer.wait(py, deadline)
+        let client = self.connected(py)?;
+        client.on_window(give);
+        answer.wait_until_stop(py, client, deadline)
     }
 
     /// Calls `send` until it finds room in the window.
@@ -136,7 +137,8 @@ impl Client {
             // Only a full window waits, and other Python threads must run meanwhile.
             Err(error) if error.code() == ErrorCode::WouldBlock => {
                 let (key, data) = (&*key, &*data);
-                in_slices(py, Deadline::after(timeout)?, |slice| client.udd_send_timeout(key, data, Some(slice)))
+                let deadline = Deadline::after(timeout)?;
+                until_stop(py, client, deadline, |slice| client.udd_send_timeout(key, data, Some(slice)))
             }
             sent => sent.map_err(to_py),
         }
@@ -173,14 +175,14 @@ impl Client {
             let (give, answer) = Answer::expected();
             client.udd_send_acked(&key, &data, give).map(|()| answer)
         })?;
-        answer.wait(py, deadline)
+        answer.wait_until_stop(py, client, deadline)
     }
 
     /// Waits until all that was sent is acknowledged: stored as durably as configured. Raises the first error of it.
     #[pyo3(signature = (timeout = None))]
     fn flush(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
         let client = self.connected(py)?;
-        in_slices(py, Deadline::after(timeout)?, |slice| client.flush_timeout(slice))
+        until_stop(py, client, Deadline::after(timeout)?, |slice| client.flush_timeout(slice))
     }
 
     /// The newest record of a key, or of all; None when there is none.

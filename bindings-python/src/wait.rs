@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use copo::{Error, ErrorCode, Result};
+use copo::{Client, Error, ErrorCode, Result};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
@@ -54,6 +54,21 @@ pub(crate) fn in_slices<T: Send>(
     }
 }
 
+/// As [`in_slices`], for a call that STOPPING ends. The SDK ends a wait that a stop finds waiting; one that comes between
+/// two slices finds none, so it is looked for here.
+pub(crate) fn until_stop<T: Send>(
+    py: Python<'_>,
+    client: &Client,
+    deadline: Deadline,
+    mut wait: impl FnMut(Duration) -> Result<T> + Send,
+) -> PyResult<T> {
+    let was_told = client.is_told_to_stop();
+    in_slices(py, deadline, |slice| match client.is_told_to_stop() {
+        true if !was_told => Err(Error::new(ErrorCode::Stopping, "cannot wait longer: this run was asked to stop")),
+        true | false => wait(slice),
+    })
+}
+
 fn is_endless(error: &Error, deadline: Deadline) -> bool {
     error.code() == ErrorCode::TimedOut && deadline.0.is_none()
 }
@@ -98,16 +113,20 @@ impl<T: Send + 'static> Answer<T> {
     /// Waits for it.
     pub(crate) fn wait(self, py: Python<'_>, deadline: Deadline) -> PyResult<T> {
         let receiver = Mutex::new(self.0); // Only to be shared with a closure that may run detached.
-        in_slices(py, deadline, |slice| {
-            match receiver.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(slice) {
-                Ok(answer) => answer,
-                Err(RecvTimeoutError::Timeout) => {
-                    Err(Error::new(ErrorCode::TimedOut, "cannot wait longer for the answer"))
-                }
-                Err(RecvTimeoutError::Disconnected) => {
-                    Err(Error::new(ErrorCode::Closed, "cannot wait: the client is closed"))
-                }
-            }
-        })
+        in_slices(py, deadline, |slice| receive(&receiver, slice))
+    }
+
+    /// Waits for it, or until this run is asked to stop.
+    pub(crate) fn wait_until_stop(self, py: Python<'_>, client: &Client, deadline: Deadline) -> PyResult<T> {
+        let receiver = Mutex::new(self.0);
+        until_stop(py, client, deadline, |slice| receive(&receiver, slice))
+    }
+}
+
+fn receive<T>(receiver: &Mutex<mpsc::Receiver<Result<T>>>, slice: Duration) -> Result<T> {
+    match receiver.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(slice) {
+        Ok(answer) => answer,
+        Err(RecvTimeoutError::Timeout) => Err(Error::new(ErrorCode::TimedOut, "cannot wait longer for the answer")),
+        Err(RecvTimeoutError::Disconnected) => Err(Error::new(ErrorCode::Closed, "cannot wait: the client is closed")),
     }
 }

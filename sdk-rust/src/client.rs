@@ -282,6 +282,14 @@ impl Client {
         Ok(link.stop_flag.load(Ordering::Acquire))
     }
 
+    /// Has this run been told to stop? Unlike [`Self::stop_requested`] it asks the orchestrator for nothing. For a binding
+    /// that waits in slices: a stop that comes between two of them must end the wait as well.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn is_told_to_stop(&self) -> bool {
+        self.handle.link().is_ok_and(|link| link.stop_flag.load(Ordering::Acquire))
+    }
+
     /// Waits until this run is asked to stop; false when `timeout` is over first.
     pub fn wait_stop(&self, timeout: Option<Duration>) -> Result<bool> {
         let link = self.handle.link()?;

@@ -7,6 +7,8 @@ pub mod build;
 pub mod data;
 #[cfg(unix)]
 pub mod peer;
+#[cfg(unix)]
+pub mod terminal;
 pub mod wait;
 
 pub use app::{App, Ran};

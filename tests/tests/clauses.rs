@@ -110,7 +110,16 @@ fn what_copo_keeps_is_for_its_owner_alone() {
     for folder in ["", ".", "pids", "logs", "orchestrator", "a-1"] {
         assert_eq!(mode(folder), 0o700, "{folder:?}");
     }
-    for file in ["orchestrator/sock", "orchestrator/runs/a-1"] {
+    let files = [
+        "orchestrator/sock",
+        "orchestrator/runs/a-1",
+        "orchestrator/log",
+        "reports.json",
+        "pids/a-1.pid",
+        "logs/a-1.log",
+        "logs/a-1.times",
+    ];
+    for file in files {
         assert_eq!(mode(file), 0o600, "{file}");
     }
 }
@@ -302,5 +311,7 @@ fn up_with_a_name_starts_that_and_what_it_needs() {
     let app = App::new(&(sleeper("db", "") + &sleeper("api", "depends_on = [\"db\"]") + &sleeper("other", "")));
     app.copo(&["up", "-d", "--wait", "api"]).ok();
     let states = ["db-1", "api-1", "other-1"].map(|name| app.state_of(name));
-    assert_eq!(states, ["running", "running", "stopped"]);
+    assert_eq!(states, ["running", "running", "idle"], "nobody has stopped the third");
+    app.copo(&["stop", "other"]).ok();
+    assert_eq!(app.state_of("other-1"), "stopped");
 }

@@ -156,3 +156,69 @@ args = ["-c", "echo said; setsid sleep 600 & echo $! ; exit 0"]
         copo_tests::app::kill_9(stray);
     }
 }
+
+#[test]
+fn following_goes_on_across_rotations_and_misses_no_line() {
+    let app = App::new(
+        r#"
+[process.a]
+executable_path = "sh"
+args = ["-c", "i=0; while [ $i -lt 400 ]; do echo \"line $i of a log that is turned again and again\"; i=$((i+1)); [ $((i%20)) -ne 0 ] || while [ ! -e step-$i ]; do sleep 0.005; done; done; sleep 600"]
+log = { size = "2KiB", files = 2 }
+"#,
+    );
+    app.up();
+    let mut follower = app.spawn(&["logs", "-f", "--no-prefix"]);
+    let mut out = std::io::BufRead::lines(std::io::BufReader::new(follower.stdout.take().expect("it is piped")));
+    for n in 0..400 {
+        let line = out.next().expect("the follower goes on").expect("UTF-8");
+        assert_eq!(line, format!("line {n} of a log that is turned again and again"));
+        // The process writes on only when all before was shown: it is turned while followed, not before.
+        if n % 20 == 19 {
+            app.write(&format!("step-{}", n + 1), "");
+        }
+    }
+    let rotated = std::fs::metadata(app.state("logs/a-1.log.1")).expect("it was turned").len();
+    assert!(rotated > 0);
+    follower.kill().expect("it runs");
+    follower.wait().expect("it was started here");
+}
+
+#[test]
+fn attach_shows_the_last_word_of_a_process_and_ends_with_it() {
+    let app = App::new(
+        r#"
+[process.a]
+executable_path = "sh"
+args = ["-c", "read go; head -c 200000 /dev/zero | tr '\\0' x; echo; echo LAST"]
+stdin = "attach"
+[process.b]
+executable_path = "sh"
+args = ["-c", "read go; echo again; exit 1"]
+stdin = "attach"
+backoff = { initial = "1ms", max = "1ms" }
+"#,
+    );
+    for _ in 0..5 {
+        app.copo(&["up", "-d", "--wait"]).ok();
+        let shown = app.copo_with_input(&["attach", "a"], b"go\n").ok().stdout;
+        assert_eq!(shown.len(), 200_006, "{:?}", &shown[..shown.len().min(100)]);
+        assert!(shown.ends_with("\nLAST\n"));
+        app.down();
+    }
+    // A restart by policy is no rest: who is attached stays so.
+    app.copo(&["up", "-d", "--wait"]).ok();
+    let mut attached = app.command(&["attach", "b"]);
+    attached.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+    let mut attached = attached.spawn().expect("copo runs");
+    let mut input = attached.stdin.take().expect("it is piped");
+    let mut out = std::io::BufRead::lines(std::io::BufReader::new(attached.stdout.take().expect("it is piped")));
+    for _ in 0..3 {
+        input.write_all(b"go\n").expect("it is taken");
+        assert_eq!(out.next().expect("it goes on").expect("UTF-8"), "again");
+    }
+    app.copo(&["stop", "b"]).ok();
+    assert!(out.next().is_none(), "a stop is one");
+    assert!(attached.wait().expect("copo ends").success());
+    app.copo(&["attach", "b"]).fails_with(3);
+}

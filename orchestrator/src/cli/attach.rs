@@ -4,10 +4,8 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::process;
 use std::thread;
-use std::time::Duration;
 
-use copo::v1::{EventKind, Facts, ProcessStatus};
-use copo::{Item, SubscribeOptions, Subscription};
+use copo::v1::ProcessStatus;
 
 use super::args::Place;
 use super::control;
@@ -17,15 +15,11 @@ use super::signals;
 
 /// Bytes copied at once.
 const CHUNK: usize = 64 * 1024;
-/// The report of an end may overtake the last bytes written before it: they come by another socket.
-const LAST_WORDS: Duration = Duration::from_millis(100);
 
 /// `copo attach NAME`
 pub fn run(place: &Place, name: &str) -> Outcome {
     let target = find::target(place)?;
     let client = target.connect()?;
-    // Followed first, asked for second: an end in between is seen by the one or the other.
-    let reports = client.udd_subscribe(&SubscribeOptions::default().reports(true))?;
     let processes = control::processes(&client)?;
     let process = instance(&processes, name)?;
     let path = target.layout.stdio(&process.internal_name);
@@ -35,7 +29,7 @@ pub fn run(place: &Place, name: &str) -> Outcome {
     })?;
     // What is detached goes on; the process is not asked to do anything.
     signals::watch(|| process::exit(0))?;
-    end_when_it_rests(reports, &process.internal_name, &stream)?;
+    // The connection ends after the last byte of a process that has come to rest, not at a restart.
     copy(stream).map_err(|error| Failure::io(format!("stay attached to {name}"), &error))
 }
 
@@ -59,47 +53,6 @@ fn instance<'a>(processes: &'a [ProcessStatus], name: &str) -> Result<&'a Proces
 
 fn not_running(name: &str) -> Failure {
     Failure::new(NOT_RUNNING, format!("cannot attach to {name}: it is not running"))
-}
-
-/// The socket is there from up to down, across restarts. So it is the process coming to rest that ends this command.
-fn end_when_it_rests(reports: Subscription, internal_name: &str, stream: &Stream) -> Outcome {
-    let stream = stream.try_clone().map_err(|error| Failure::io("share the connection", &error))?;
-    let internal_name = internal_name.to_owned();
-    thread::spawn(move || {
-        let mut facts = reports.filter_map(|item| match item {
-            Ok(Item::Report(report)) => report.facts,
-            Ok(Item::Record(_) | Item::Gap(_)) | Err(_) => None,
-        });
-        let rests = |facts: &Facts| facts.internal_name.as_ref() == Some(&internal_name) && is_rest(facts.event());
-        if facts.any(|facts| rests(&facts)) {
-            thread::sleep(LAST_WORDS);
-            let _ = end_reading(&stream);
-        }
-    });
-    Ok(())
-}
-
-/// Does no run follow by itself at once?
-fn is_rest(event: EventKind) -> bool {
-    match event {
-        EventKind::Finished | EventKind::Failed | EventKind::Stopped => true,
-        EventKind::Unspecified
-        | EventKind::Starting
-        | EventKind::Started
-        | EventKind::Ready
-        | EventKind::NotReady
-        | EventKind::Exited
-        | EventKind::SpawnFailed
-        | EventKind::Backoff
-        | EventKind::Stopping
-        | EventKind::Skipped
-        | EventKind::Adopted
-        | EventKind::Config
-        | EventKind::Headers
-        | EventKind::Damaged
-        | EventKind::OrchestratorStarted
-        | EventKind::OrchestratorStopped => false,
-    }
 }
 
 /// Copies both ways until the process's side ends.
@@ -145,14 +98,8 @@ fn close_writing(stream: &Stream) -> io::Result<()> {
     stream.shutdown(std::net::Shutdown::Write)
 }
 
-/// What has come is still read, then the end.
-#[cfg(unix)]
-fn end_reading(stream: &Stream) -> io::Result<()> {
-    stream.shutdown(std::net::Shutdown::Read)
-}
-
 #[cfg(windows)]
-use pipe::{Stream, close_writing, connect, end_reading};
+use pipe::{Stream, close_writing, connect};
 
 /// A named pipe for two threads: on an ordinary handle a read that waits would hold up every write, so the overlapped one
 /// of tokio is used, driven by a thread of its own.
@@ -207,11 +154,6 @@ mod pipe {
     /// A pipe has no half of it to close: the process's stdin stays open until this command ends.
     pub fn close_writing(_stream: &Stream) -> io::Result<()> {
         Ok(())
-    }
-
-    /// Reading cannot be ended from here, but there is nothing left to do either.
-    pub fn end_reading(_stream: &Stream) -> io::Result<()> {
-        std::process::exit(0)
     }
 
     impl Stream {

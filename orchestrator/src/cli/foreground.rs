@@ -19,7 +19,7 @@ use super::control;
 use super::down;
 use super::failure::{FAILED, Failure, Outcome};
 use super::find::Target;
-use super::launch;
+use super::launch::{self, Starting, Word};
 use super::logs::{Follower, Format, Selection, Start};
 use super::output;
 use super::reports;
@@ -40,6 +40,8 @@ enum Happening {
     Signalled,
     /// The orchestrator did not take the request to stop.
     NotStopped(Failure),
+    /// The orchestrator said whether it started.
+    Launched(Word),
     /// The orchestrator's process has ended.
     Ended(io::Result<ExitStatus>),
 }
@@ -73,13 +75,43 @@ pub fn run(plan: &Plan, layout: &Layout, up: &Up) -> Outcome {
     let selection = Selection::everything();
     let mut follower = Follower::open(layout, selection, Start::End, move || drop(grew.send(Happening::LogsGrew)))?;
     follower.format(Format { width: width(plan), ..Format::prefixed() });
-    let child = launch::launch(plan, layout, &up.names)?;
+    let child = launched(launch::begin(plan, layout, &up.names)?, &tell, &happenings)?;
     watch_end(child, tell.clone());
     let client = Target::of(layout.clone()).connect()?;
     watch_reports(&client, tell.clone())?;
     let exit_on = up.exit_on.as_deref().map(|name| ExitOn::new(name, plan));
     let (reports_over, exit_code, stops, say_at, said) = (false, None, 0, None, String::new());
     Foreground { client, follower, exit_on, happenings, tell, reports_over, exit_code, stops, say_at, said }.run()
+}
+
+/// Waits until the orchestrator answers; a Ctrl-C meanwhile asks it to end, the next one ends it.
+fn launched(
+    mut starting: Starting,
+    tell: &Sender<Happening>,
+    happenings: &Receiver<Happening>,
+) -> Result<Child, Failure> {
+    let (word, said) = (starting.word(), tell.clone());
+    thread::spawn(move || said.send(Happening::Launched(word())));
+    let mut stops = 0;
+    loop {
+        match happenings.recv() {
+            Ok(Happening::Launched(word)) => return starting.finish(word),
+            Ok(Happening::Signalled) => {
+                stops += 1;
+                output::say(if stops > 1 { "killing the orchestrator" } else { "stopping (once more kills)" });
+                starting.end(stops > 1);
+            }
+            // A log that grew is read from its place anyhow; the others come from what has been launched.
+            Ok(
+                Happening::LogsGrew
+                | Happening::Reported(_)
+                | Happening::ReportsOver
+                | Happening::NotStopped(_)
+                | Happening::Ended(_),
+            )
+            | Err(_) => {}
+        }
+    }
 }
 
 /// Columns for the longest name there can be at the start.
@@ -120,6 +152,7 @@ impl Foreground {
                 Some(Happening::Reported(report)) => self.reported(&report),
                 Some(Happening::ReportsOver) => self.reports_over = true,
                 Some(Happening::Signalled) => self.stop(),
+                Some(Happening::Launched(_)) => {} // Long ago.
                 Some(Happening::NotStopped(failure)) => output::say(&failure.message.unwrap_or_default()),
                 Some(Happening::Ended(status)) => return self.ended(status),
                 None => self.say_who_blocks(),
@@ -187,7 +220,13 @@ impl Foreground {
             match self.happenings.recv_timeout(LAST_REPORTS) {
                 Ok(Happening::Reported(report)) => self.reported(&report),
                 Ok(Happening::ReportsOver) | Err(_) => self.reports_over = true,
-                Ok(Happening::LogsGrew | Happening::Signalled | Happening::NotStopped(_) | Happening::Ended(_)) => {}
+                Ok(
+                    Happening::LogsGrew
+                    | Happening::Signalled
+                    | Happening::NotStopped(_)
+                    | Happening::Launched(_)
+                    | Happening::Ended(_),
+                ) => {}
             }
         }
         let _ = self.follower.finish();

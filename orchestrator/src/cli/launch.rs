@@ -4,8 +4,8 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use copo_orchestrator::config;
 use copo_orchestrator::layout::{self, Layout};
@@ -22,8 +22,26 @@ const READY: &str = "ready";
 /// What stands in front of the reason why it never will.
 const ERROR: &str = "error ";
 
+/// What the daemon's one line said: ready, the reason why not, or nothing at all.
+pub type Word = io::Result<Result<(), Option<String>>>;
+
+/// An orchestrator that has been started, and whose server may not answer yet.
+pub struct Starting {
+    child: Child,
+    stdout: Option<ChildStdout>,
+    application: String,
+    log: PathBuf,
+}
+
 /// Starts the orchestrator of `plan` and returns once its server answers.
 pub fn launch(plan: &Plan, layout: &Layout, names: &[String]) -> Result<Child, Failure> {
+    let mut starting = begin(plan, layout, names)?;
+    let word = starting.word()();
+    starting.finish(word)
+}
+
+/// Starts the orchestrator of `plan`.
+pub fn begin(plan: &Plan, layout: &Layout, names: &[String]) -> Result<Starting, Failure> {
     let cannot = |error: io::Error| Failure::io(format!("start the orchestrator of {}", plan.application), &error);
     layout::prepare(layout).map_err(|error| Failure::new(FAILED, error.to_string()))?;
     let log = open_log(&layout.orchestrator_log()).map_err(cannot)?;
@@ -34,14 +52,41 @@ pub fn launch(plan: &Plan, layout: &Layout, names: &[String]) -> Result<Child, F
     command.env(env::HOME, layout.home());
     detach(&mut command);
     let mut child = command.spawn().map_err(cannot)?;
-    match wait_until_ready(&mut child).map_err(cannot)? {
-        Ok(()) => Ok(child),
-        Err(reason) => {
-            // It has said its last word; what it still does is end.
-            let _ = child.wait();
-            let log = layout.orchestrator_log();
-            Err(Failure::new(FAILED, reason.unwrap_or_else(|| died_silently(&plan.application, &log))))
+    let (stdout, log) = (child.stdout.take(), layout.orchestrator_log());
+    Ok(Starting { child, stdout, application: plan.application.clone(), log })
+}
+
+impl Starting {
+    /// What waits for its word.
+    pub fn word(&mut self) -> impl FnOnce() -> Word + Send + use<> {
+        let stdout = self.stdout.take();
+        move || wait_until_ready(stdout)
+    }
+
+    /// It has said its word.
+    pub fn finish(mut self, word: Word) -> Result<Child, Failure> {
+        match word.map_err(|error| Failure::io(format!("start the orchestrator of {}", self.application), &error))? {
+            Ok(()) => Ok(self.child),
+            Err(reason) => {
+                // It has said its last word; what it still does is end.
+                let _ = self.child.wait();
+                Err(Failure::new(FAILED, reason.unwrap_or_else(|| died_silently(&self.application, &self.log))))
+            }
         }
+    }
+
+    /// Asks it to end, or ends it, while it is starting.
+    pub fn end(&mut self, kill: bool) {
+        #[cfg(unix)]
+        if let (false, Ok(pid)) = (kill, i32::try_from(self.child.id())) {
+            use rustix::process::{Pid, Signal, kill_process};
+            // It has not been waited for, so the number is its own.
+            let _ = Pid::from_raw(pid).map(|pid| kill_process(pid, Signal::TERM));
+            return;
+        }
+        #[cfg(windows)]
+        let _ = kill; // There is nothing gentler: it has no console, and no server yet.
+        let _ = self.child.kill();
     }
 }
 
@@ -57,9 +102,9 @@ fn open_log(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// Reads the daemon's one line: ready, the reason why not, or nothing at all.
-fn wait_until_ready(child: &mut Child) -> io::Result<Result<(), Option<String>>> {
-    let Some(stdout) = child.stdout.take() else { return Ok(Err(None)) };
+/// Reads the daemon's one line.
+fn wait_until_ready(stdout: Option<ChildStdout>) -> Word {
+    let Some(stdout) = stdout else { return Ok(Err(None)) };
     let mut line = String::new();
     BufReader::new(stdout).read_line(&mut line)?;
     let line = line.trim_end();

@@ -66,7 +66,7 @@ impl Printer<'_> {
     fn print_file(&mut self, target: &Target) -> Outcome {
         let path = target.layout.reports();
         if !path.exists() {
-            return Err(target.nobody());
+            return nothing_reported(target);
         }
         let document = fs::read(&path).map_err(|error| Failure::io(format!("read {}", path.display()), &error))?;
         let reports = json::parse_reports_document(&document)
@@ -104,6 +104,15 @@ impl Printer<'_> {
     fn is_wanted(&self, report: &MetaReport) -> bool {
         self.processes.is_empty() || self.processes.iter().any(|process| concerns(report, process))
     }
+}
+
+/// Reports were purged, or there never were any: that is said as `copo logs` says it.
+fn nothing_reported(target: &Target) -> Outcome {
+    if target.layout.logs().is_dir() {
+        return Ok(());
+    }
+    let application = target.layout.application();
+    Err(Failure::new(FAILED, format!("cannot read the reports of {application}: it has never been started")))
 }
 
 /// The reports of a subscription, until it ends.

@@ -1,5 +1,7 @@
 //! The orchestrator's own reports, and reports.json (C7).
 
+use std::io;
+
 use copo_proto::{Message, v1};
 
 use super::block::{Content, HEAD, Head};
@@ -27,7 +29,8 @@ impl Context {
             keyed: false,
         };
         let (seq, _) = self.append(head, std::iter::once(parts))?;
-        self.commit()?;
+        // It is appended, and shown as soon as it can be: it must not be reported again.
+        self.commit().map_err(|error| StoreError::Disk(io::Error::other(error)))?;
         Ok(seq)
     }
 

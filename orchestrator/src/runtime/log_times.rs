@@ -72,7 +72,11 @@ impl TimeWriter {
         let known = TimeIndex::open(path)?;
         // What points behind the end of the log belongs to a log that someone emptied.
         let sound = known.entries.partition_point(|(offset, _)| *offset < log_len);
-        let file = OpenOptions::new().create(true).append(true).open(path)?;
+        let mut options = OpenOptions::new();
+        options.create(true).append(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let file = options.open(path)?;
         let len = (sound * ENTRY) as u64;
         file.set_len(len)?;
         Ok(Self { file, len, last: None })

@@ -43,6 +43,7 @@ enum Command {
     Begin { internal_name: String, output: OutputEnd, stdin: Option<StdinEnd> },
     Shut { internal_name: String },
     Finish { internal_name: String, done: oneshot::Sender<()> },
+    Rest { internal_name: String },
     Reports { path: PathBuf, json: Vec<u8> },
     Close,
 }
@@ -79,6 +80,11 @@ impl Output {
         async {
             let _ = timeout(LAST_BYTES, finished).await;
         }
+    }
+
+    /// An instance has come to rest: who is attached to it is told all, and then that this is all.
+    pub(super) fn rest(&self, internal_name: &str) {
+        self.say(Command::Rest { internal_name: internal_name.to_owned() });
     }
 
     /// Replaces reports.json.
@@ -147,6 +153,11 @@ async fn work(layout: Layout, mut commands: mpsc::UnboundedReceiver<Command>) {
                     let _ = run.ended.send(done);
                 }
             }
+            Command::Rest { internal_name } => {
+                if let Some(stdio) = instances.get(&internal_name).and_then(|instance| instance.sinks.stdio.as_ref()) {
+                    stdio.rest();
+                }
+            }
             Command::Reports { path, json } => reports_file::replace(&path, &json),
             Command::Close => break,
         }
@@ -170,7 +181,7 @@ impl Instance {
         let writer = stdin.map(StdinWriter::new).transpose();
         let writer = writer.inspect_err(|error| tracing::error!("cannot use the stdin of a child: {error}"));
         if let Some(stdio) = &self.sinks.stdio {
-            stdio.set_stdin(writer.ok().flatten());
+            stdio.begin(writer.ok().flatten());
         }
     }
 

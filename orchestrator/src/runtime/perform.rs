@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use copo_proto::v1::{EventKind, Facts};
 use copo_proto::{env as names, name};
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -79,7 +80,7 @@ impl Performer {
             Action::Drain { run } => self.drain(run),
             Action::Fence { run } => self.hub.fence(run),
             Action::Reap { run } => self.reap(run),
-            Action::Report { facts } => self.hub.report(facts),
+            Action::Report { facts } => self.report(facts),
             Action::Reply { request, reply } => self.hub.reply(request, reply),
             Action::Adopt { plan } => self.adopt(plan),
             Action::Forget { instance } => self.output.shut(&self.internal_name(instance)),
@@ -206,6 +207,15 @@ impl Performer {
         });
     }
 
+    fn report(&self, facts: Facts) {
+        if is_rest(facts.event())
+            && let Some(internal_name) = &facts.internal_name
+        {
+            self.output.rest(internal_name);
+        }
+        self.hub.report(facts);
+    }
+
     pub(super) fn internal_name(&self, instance: Instance) -> String {
         name::internal(&self.plan.process(instance.prc).name, instance.number)
     }
@@ -213,6 +223,29 @@ impl Performer {
     fn tell(&self, event: Event) {
         // The driver holds the other end for as long as it performs.
         let _ = self.events.send(event);
+    }
+}
+
+/// Does no run follow by itself at once?
+fn is_rest(event: EventKind) -> bool {
+    match event {
+        EventKind::Finished | EventKind::Failed | EventKind::Stopped => true,
+        EventKind::Unspecified
+        | EventKind::Starting
+        | EventKind::Started
+        | EventKind::Ready
+        | EventKind::NotReady
+        | EventKind::Exited
+        | EventKind::SpawnFailed
+        | EventKind::Backoff
+        | EventKind::Stopping
+        | EventKind::Skipped
+        | EventKind::Adopted
+        | EventKind::Config
+        | EventKind::Headers
+        | EventKind::Damaged
+        | EventKind::OrchestratorStarted
+        | EventKind::OrchestratorStopped => false,
     }
 }
 

@@ -31,7 +31,11 @@ pub(super) fn replace(path: &Path, json: &[u8]) {
 
 fn write_and_rename(path: &Path, json: &[u8]) -> io::Result<()> {
     let new = path.with_extension("json.new");
-    let mut file = fs::File::create(&new)?;
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(&new)?;
     file.write_all(json)?;
     drop(file);
     fs::rename(&new, path)

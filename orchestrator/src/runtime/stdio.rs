@@ -5,7 +5,8 @@
 //! more; one that is too slow finds its cursor passed over and is told how many bytes it missed. So it delays nobody.
 //!
 //! A connection whose sending side is closed (and only that) ends the run's stdin. One that goes away altogether only
-//! detaches, and the next oldest takes its place.
+//! detaches, and the next oldest takes its place. A connection ends when its instance comes to rest, after the last byte;
+//! not at a restart. Who connects while it rests finds just that end.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, VecDeque};
@@ -45,6 +46,9 @@ struct Shared {
     tail: RefCell<Tail>,
     moved: Notify,
     closed: Cell<bool>,
+    /// How often the instance has come to rest; and is it there still?
+    rests: Cell<u64>,
+    resting: Cell<bool>,
     readers: Cell<usize>,
     stdin: RefCell<Option<Rc<StdinWriter>>>,
     stdin_changed: Notify,
@@ -66,6 +70,8 @@ impl Stdio {
             tail: RefCell::default(),
             moved: Notify::new(),
             closed: Cell::new(false),
+            rests: Cell::new(0),
+            resting: Cell::new(false),
             readers: Cell::new(0),
             stdin: RefCell::new(None),
             stdin_changed: Notify::new(),
@@ -81,9 +87,22 @@ impl Stdio {
         self.shared.moved.notify_waiters();
     }
 
+    /// A run has begun.
+    pub(super) fn begin(&self, stdin: Option<StdinWriter>) {
+        self.shared.resting.set(false);
+        self.set_stdin(stdin);
+    }
+
     /// Connects those attached to the stdin of a run, or disconnects them from it.
     pub(super) fn set_stdin(&self, stdin: Option<StdinWriter>) {
         self.shared.set_stdin(stdin.map(Rc::new));
+    }
+
+    /// No run follows by itself: those who read now get what they have not read yet, and then the end.
+    pub(super) fn rest(&self) {
+        self.shared.resting.set(true);
+        self.shared.rests.set(self.shared.rests.get() + 1);
+        self.shared.moved.notify_waiters();
     }
 
     /// Takes no more connections, gives readers a moment for the rest, and removes the socket.
@@ -179,6 +198,8 @@ async fn serve(stream: Stream, connection: u64, shared: Rc<Shared>) {
 
 /// Writes what comes from the cursor on, until the reader is gone or everything is said.
 async fn send(mut to: &Stream, mut cursor: u64, shared: &Shared) -> io::Result<()> {
+    // Who connected after the end is told just that.
+    let rests = shared.rests.get() - u64::from(shared.resting.get());
     loop {
         let moved = shared.moved.notified();
         let skipped = shared.tail.borrow().start.saturating_sub(cursor);
@@ -189,7 +210,7 @@ async fn send(mut to: &Stream, mut cursor: u64, shared: &Shared) -> io::Result<(
         }
         if cursor < shared.tail.borrow().end() {
             cursor += write_some(to, cursor, shared).await? as u64;
-        } else if shared.closed.get() {
+        } else if shared.closed.get() || shared.rests.get() > rests {
             return to.shutdown().await;
         } else {
             moved.await;

@@ -42,7 +42,7 @@ pub(super) fn answer(hub: &Rc<Hub>, line: &Rc<Line>, id: u64, kind: Option<reque
     }
 }
 
-fn decide(hub: &Hub, line: &Line, kind: request::Kind) -> Result<Answer, v1::Error> {
+fn decide(hub: &Rc<Hub>, line: &Line, kind: request::Kind) -> Result<Answer, v1::Error> {
     use request::Kind;
     match kind {
         Kind::UddSend(_) | Kind::MetaSend(_) | Kind::Subscribe(_) => {
@@ -94,7 +94,7 @@ fn decide(hub: &Hub, line: &Line, kind: request::Kind) -> Result<Answer, v1::Err
     }
 }
 
-fn newest(hub: &Hub, key: Option<&str>) -> Result<Answer, v1::Error> {
+fn newest(hub: &Rc<Hub>, key: Option<&str>) -> Result<Answer, v1::Error> {
     if let Some(key) = key {
         let invalid = |why| error(ErrorCode::InvalidKey, format!("cannot get the newest record of {key:?}: {why}"));
         key::check(key).map_err(invalid)?;

@@ -40,8 +40,10 @@ impl Orchestrator {
             Condition::Finished => "has not finished",
         };
         let slot = self.replicas(dependence.process).find(|slot| !holds(dependence.condition, spec, slot));
+        let is_armed = slot.is_some_and(|slot| slot.armed);
         let because = match slot.map(|slot| &slot.state) {
             Some(State::Stopped) => " (it is stopped)",
+            Some(State::Idle) if !is_armed => " (it was not brought up)",
             Some(State::Failed) if dependence.condition != Condition::Failed => " (it failed)",
             Some(State::Finished) => " (it finished)",
             Some(State::Backoff { .. }) => " (it will be restarted)",

@@ -40,7 +40,7 @@ mod starting;
 /// What an instance is doing.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub(super) enum State {
-    /// Armed, not running.
+    /// Not running; armed, unless it was not brought up.
     Idle,
     /// A run is wanted, and what it depends on does not hold yet.
     Waiting(Order),
@@ -53,7 +53,7 @@ pub(super) enum State {
         /// Which.
         order: Order,
     },
-    /// Stopped by a person, or not brought up.
+    /// Stopped by a person.
     Stopped,
     /// The last run ended with success.
     Finished,
@@ -89,7 +89,7 @@ impl Slot {
     /// Not brought up.
     pub fn new() -> Self {
         Self {
-            state: State::Stopped,
+            state: State::Idle,
             armed: false,
             last_finish: None,
             failure: None,
@@ -104,7 +104,7 @@ impl Slot {
 
     /// An instance beyond the plan's, that the next firing needs.
     pub fn extra(armed: bool) -> Self {
-        Self { state: State::Idle, armed, ..Self::new() }
+        Self { armed, ..Self::new() }
     }
 
     /// The live run.

@@ -147,6 +147,7 @@ impl Orchestrator {
             State::Finished => Verdict::Holds,
             State::Failed => Verdict::Never(format!("it failed: {}", slot.failure.as_deref().unwrap_or("no reason"))),
             State::Stopped => Verdict::Never("it is stopped".to_owned()),
+            State::Idle if !slot.armed => Verdict::Never("it was not brought up".to_owned()),
             State::Idle => match spec.trigger {
                 // Nothing more is to be done for it: it runs when its trigger fires.
                 Trigger::Cron(_) | Trigger::DependenceFinish { .. } => Verdict::Holds,

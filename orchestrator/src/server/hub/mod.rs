@@ -3,6 +3,7 @@
 //! All on one thread: nothing is locked, and no borrow is held across an await.
 
 mod register;
+mod reporting;
 mod store;
 mod waiting;
 
@@ -17,6 +18,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 use tracing::warn;
 
+use self::reporting::Unreported;
 use super::floors::Floors;
 use super::identity::{Identities, Identity};
 use super::line::{Ending, Line};
@@ -62,6 +64,7 @@ pub struct Hub {
     wait_for_space: RefCell<Vec<Rc<Line>>>,
     watches_readers: Cell<bool>,
     connections: Cell<usize>,
+    unreported: RefCell<Unreported>,
     reports: Notify,
     gone: Notify,
     closed: Notify,
@@ -107,6 +110,7 @@ impl Hub {
             wait_for_space: RefCell::default(),
             watches_readers: Cell::new(false),
             connections: Cell::new(0),
+            unreported: RefCell::default(),
             reports: Notify::new(),
             gone: Notify::new(),
             closed: Notify::new(),
@@ -155,15 +159,6 @@ impl Hub {
     /// The run has ended: its token writes nothing from here on, and goes on reading.
     pub fn fence(&self, run: RunId) {
         self.identities.borrow_mut().fence(run);
-    }
-
-    /// Appends a report of the orchestrator's own.
-    pub fn report(&self, facts: v1::Facts) {
-        let reported = self.context.borrow_mut().report(wall_clock(), facts);
-        match reported {
-            Ok(_) => self.report_appended(),
-            Err(error) => warn!("cannot report: {error}"),
-        }
     }
 
     /// Answers a request that went to the supervisor.
@@ -222,6 +217,7 @@ impl Hub {
             }
         };
         let _ = tokio::time::timeout(FAREWELL, all_gone).await;
+        self.report_what_waits();
         self.context.borrow_mut().close();
     }
 }

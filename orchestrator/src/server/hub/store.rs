@@ -1,5 +1,7 @@
 //! What sessions ask of the context.
 
+use std::rc::Rc;
+
 use copo_proto::FRAME_OVERHEAD;
 use copo_proto::v1::{self, ErrorCode};
 
@@ -63,7 +65,7 @@ impl Hub {
     }
 
     /// Replaces the headers; a change is reported.
-    pub(in crate::server) fn set_headers(&self, by: &str, headers: Vec<String>) -> Result<(), v1::Error> {
+    pub(in crate::server) fn set_headers(self: &Rc<Self>, by: &str, headers: Vec<String>) -> Result<(), v1::Error> {
         let reason = format!("{by} set the headers: {}", headers.join(", "));
         let changed = self.context.borrow_mut().set_headers(wall_clock(), by, headers);
         if changed.map_err(|why| store_error(&why))? {

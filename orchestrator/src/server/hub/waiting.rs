@@ -13,7 +13,7 @@ use crate::context::Floor;
 use crate::server::line::Line;
 
 /// How often to ask whether the disk has room again.
-const ASK_FOR_SPACE: Duration = Duration::from_millis(200);
+pub(super) const ASK_FOR_SPACE: Duration = Duration::from_millis(200);
 
 impl Hub {
     /// The subscriber has read up to the head: it is woken when that moves.

@@ -56,7 +56,7 @@ fn a_start_brings_what_it_depends_on() {
     );
     world.spawned("db-1");
     assert_eq!(world.spawned("tool-1"), ["started tool-1", "starting web-1", "spawn web-1"]);
-    assert_eq!(world.state("other-1"), v1::State::Stopped);
+    assert_eq!(world.state("other-1"), v1::State::Idle, "nobody has stopped it");
 }
 
 #[test]
@@ -70,7 +70,26 @@ fn up_with_names_starts_and_arms_those_and_what_they_depend_on() {
     assert_eq!(world.tell(Event::Up { names: names(&["b"]) }), [""; 0]);
     assert_eq!(world.state("a-1"), v1::State::Idle);
     assert_eq!(world.state("b-1"), v1::State::Idle);
-    assert_eq!(world.state("c-1"), v1::State::Stopped);
+    assert_eq!(world.state("c-1"), v1::State::Idle, "nobody has stopped it");
+}
+
+#[test]
+fn what_up_with_names_leaves_out_is_idle_and_none_of_its_triggers_fires() {
+    let mut world = World::new(vec![
+        process("a"),
+        process("after").triggered_by(finish_of(&[0], FinishKind::Finished)),
+        process("tick").triggered_by(every("* * * * *")),
+    ]);
+    world.tell(Event::Up { names: names(&["a"]) });
+    world.spawned("a-1");
+
+    assert_eq!(world.exit("a-1", SUCCESS), ["exited a-1 code 0", "finished a-1 code 0"]);
+    assert_eq!((world.state("after-1"), world.state("tick-1")), (v1::State::Idle, v1::State::Idle));
+    assert_eq!(world.status("tick-1").next_run, None);
+    world.ask(start("after"));
+    world.ask(start("a"));
+    world.spawned("a-1");
+    assert_eq!(world.exit("a-1", SUCCESS)[2..], ["starting after-1", "spawn after-1"]);
 }
 
 #[test]
