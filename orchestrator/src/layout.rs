@@ -1,6 +1,7 @@
 //! The paths under COPO_HOME, in one place.
 
 use std::ffi::OsString;
+use std::fs::OpenOptions;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -189,6 +190,24 @@ fn make_private(folder: &Path, close: bool) -> io::Result<()> {
     let made = if is_there { Ok(()) } else { create_private(folder) };
     let closed = made.and_then(|()| if is_there && close { close_to_others(folder) } else { Ok(()) });
     closed.map_err(|why| told(&why, format!("cannot make the folder {}: {why}", folder.display())))
+}
+
+/// How a file that only its owner may read is opened; it is made if it is not there.
+#[must_use]
+pub fn private_file() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.create(true).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}
+
+/// Makes a folder, and those above it, that only its owner may look into.
+///
+/// # Errors
+/// It cannot be made.
+pub fn private_folder(folder: &Path) -> io::Result<()> {
+    create_private(folder)
 }
 
 fn told(why: &io::Error, message: String) -> io::Error {

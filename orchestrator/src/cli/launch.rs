@@ -2,7 +2,7 @@
 //!
 //! `copo up` runs this same binary as `copo orchestrate`, with one pipe: a line on it says "ready", or what went wrong.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -95,11 +95,7 @@ fn died_silently(application: &str, log: &Path) -> String {
 }
 
 fn open_log(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.create(true).append(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
+    layout::private_file().append(true).open(path)
 }
 
 /// Reads the daemon's one line.

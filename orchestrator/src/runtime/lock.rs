@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use crate::layout::Layout;
+use crate::layout::{self, Layout};
 
 /// Who holds the lock of an application.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,7 +71,7 @@ pub fn holder(layout: &Layout) -> io::Result<Option<Holder>> {
 pub fn acquire(layout: &Layout, config_path: &Path) -> Result<Lock, LockError> {
     let path = layout.lock();
     loop {
-        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
+        let mut file = layout::private_file().read(true).truncate(false).open(&path)?;
         if sys::try_exclusive(&file)? {
             file.set_len(0)?;
             file.rewind()?;

@@ -3,10 +3,11 @@
 //! `web-1.log` is the current file, `web-1.log.1` the one before it, and so on; the time index turns with it.
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use crate::layout;
 use crate::plan::LogSpec;
 
 use super::log_times::TimeWriter;
@@ -124,11 +125,7 @@ impl Log {
 
 /// Opens a file for appending: with its length, and whether it ends with a whole line.
 fn open_file(path: &Path) -> io::Result<(File, u64, bool)> {
-    let mut options = OpenOptions::new();
-    options.create(true).append(true).read(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
+    let mut file = layout::private_file().append(true).read(true).open(path)?;
     let len = file.metadata()?.len();
     let mut last = [b'\n'];
     if len > 0 {

@@ -3,9 +3,11 @@
 //! Entries of 16 bytes: offset in the log file (u64 LE), time (u64 LE, microseconds since the Unix epoch). An entry says
 //! when the bytes from its offset on were read from the process; there is at most one for each chunk and each millisecond.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
+
+use crate::layout;
 
 /// Bytes of one entry.
 pub const ENTRY: usize = 16;
@@ -72,11 +74,7 @@ impl TimeWriter {
         let known = TimeIndex::open(path)?;
         // What points behind the end of the log belongs to a log that someone emptied.
         let sound = known.entries.partition_point(|(offset, _)| *offset < log_len);
-        let mut options = OpenOptions::new();
-        options.create(true).append(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(path)?;
+        let file = layout::private_file().append(true).open(path)?;
         let len = (sound * ENTRY) as u64;
         file.set_len(len)?;
         Ok(Self { file, len, last: None })

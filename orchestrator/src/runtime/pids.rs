@@ -1,12 +1,14 @@
 //! `pids/<process>.pid`: there while a run is, with the number of its main process.
 
 use std::fs;
+use std::io::Write;
 
-use crate::layout::Layout;
+use crate::layout::{self, Layout};
 
 /// Writes an instance's pid file.
 pub(super) fn write(layout: &Layout, internal_name: &str, pid: u32) {
-    if let Err(error) = fs::write(layout.pid(internal_name), format!("{pid}\n")) {
+    let file = layout::private_file().truncate(true).open(layout.pid(internal_name));
+    if let Err(error) = file.and_then(|mut file| writeln!(file, "{pid}")) {
         tracing::warn!("cannot write the pid file of {internal_name}: {error}");
     }
 }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::output::Output;
-use crate::layout::Layout;
+use crate::layout::{self, Layout};
 use crate::server::Hub;
 
 /// The shortest time between two replacements.
@@ -31,11 +31,7 @@ pub(super) fn replace(path: &Path, json: &[u8]) {
 
 fn write_and_rename(path: &Path, json: &[u8]) -> io::Result<()> {
     let new = path.with_extension("json.new");
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(&new)?;
+    let mut file = layout::private_file().truncate(true).open(&new)?;
     file.write_all(json)?;
     drop(file);
     fs::rename(&new, path)

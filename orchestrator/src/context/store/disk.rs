@@ -9,6 +9,7 @@ use memmap2::{MmapMut, MmapOptions, MmapRaw};
 
 use super::Chunk;
 use crate::context::StoreError;
+use crate::layout;
 
 /// Files that are not (or no longer) part of the log begin with this and are removed at open.
 const SPARE: &str = "spare-";
@@ -30,7 +31,7 @@ impl Disk {
 
     /// Uses `dir`, made if need be; what earlier uses left unfinished is removed.
     pub fn folder(dir: &Path) -> io::Result<Self> {
-        fs::create_dir_all(dir)?;
+        layout::private_folder(dir)?;
         for entry in fs::read_dir(dir)? {
             let entry = entry?;
             if entry.file_name().to_string_lossy().starts_with(SPARE) {
@@ -142,7 +143,7 @@ impl Disk {
 }
 
 fn allocate_file(path: &Path, capacity: usize) -> io::Result<Chunk> {
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
+    let file = layout::private_file().read(true).truncate(true).open(path)?;
     take_room(&file, capacity as u64)?;
     let map = MmapOptions::new().len(capacity).map_raw(&file)?;
     Ok(Chunk::new(map, Some(path.to_owned())))

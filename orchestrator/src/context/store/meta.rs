@@ -1,11 +1,13 @@
 //! The meta file: the little that holds for the whole log. JSON, a newline and its checksum; replaced by rename.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+
+use crate::layout;
 
 const NAME: &str = "meta";
 
@@ -61,7 +63,7 @@ impl MetaFile {
         let Some(path) = &self.0 else { return Ok(()) };
         let json = serde_json::to_string(meta)?;
         let fresh = path.with_extension("new");
-        let mut file = File::create(&fresh)?;
+        let mut file = layout::private_file().truncate(true).open(&fresh)?;
         writeln!(file, "{json}\n{:08x}", crc32c::crc32c(json.as_bytes()))?;
         if synced {
             file.sync_all()?;
