@@ -279,7 +279,7 @@ async fn feed(bytes: &[u8], shared: &Shared) {
 
 #[cfg(unix)]
 mod sys {
-    use std::os::unix::fs::DirBuilderExt;
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
     use std::path::Path;
     use std::{fs, io};
 
@@ -297,7 +297,10 @@ mod sys {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             Err(_) | Ok(()) => {}
         }
-        ListenerOptions::new().name(path.to_fs_name::<GenericFilePath>()?).reclaim_name(false).create_tokio()
+        let name = path.to_fs_name::<GenericFilePath>()?;
+        let listener = ListenerOptions::new().name(name).reclaim_name(false).create_tokio()?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+        Ok(listener)
     }
 
     /// Removes the socket, and its folder when nothing else is in it.
