@@ -170,7 +170,7 @@ mod tests {
     fn layout() -> (tempfile::TempDir, Layout) {
         let home = tempfile::tempdir().expect("a temporary folder");
         let layout = Layout::new(home.path(), "app");
-        crate::layout::prepare(&layout).expect("folders");
+        layout::prepare(&layout).expect("folders");
         (home, layout)
     }
 
