@@ -91,6 +91,7 @@ impl Context {
             return Ok(0);
         }
         let last_seq = self.append_run(now, client, sent_by, &run)?;
+        out.reported |= matches!(first.body, Body::Meta { .. });
         out.ack(run.sends[run.sends.len() - 1].number, last_seq);
         Ok(run.sends.len())
     }

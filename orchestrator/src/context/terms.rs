@@ -48,6 +48,8 @@ pub struct Published {
     pub answers: Vec<Answer>,
     /// The head moved: wake subscribers.
     pub appended: bool,
+    /// A report was appended.
+    pub reported: bool,
     /// With `when_full = "wait"`: from this number on nothing was taken, because it would trim what a connected
     /// subscriber has still to read. Publish again from it when the floor has moved.
     pub blocked: Option<u64>,

@@ -43,22 +43,22 @@ pub async fn serve(listener: Listener, hub: Rc<Hub>) {
     }
 }
 
-async fn admit(mut stream: Stream, hub: Rc<Hub>) {
+async fn admit(stream: Stream, hub: Rc<Hub>) {
     let Some(_place) = hub.take_place() else {
         let message = format!("cannot take the connection: {} are open already", hub.limits().connections);
-        return refuse(&mut stream, ErrorCode::Internal, message).await;
+        return refuse(&stream, ErrorCode::Internal, message).await;
     };
     match stream.check_peer() {
         Ok(()) => session::run(stream, hub).await,
         Err(why) => {
             debug!("refused a connection: {why}");
-            refuse(&mut stream, ErrorCode::Unauthorized, format!("cannot admit the connection: {why}")).await;
+            refuse(&stream, ErrorCode::Unauthorized, format!("cannot admit the connection: {why}")).await;
         }
     }
 }
 
 /// The last frame of a connection that is not taken.
-async fn refuse(stream: &mut Stream, code: ErrorCode, message: String) {
+async fn refuse(stream: &Stream, code: ErrorCode, message: String) {
     let error = v1::Error { code: code.into(), message };
     session::say_last(stream, &[], server_message::Kind::Error(error)).await;
 }

@@ -9,6 +9,7 @@ mod floors;
 mod handshake;
 mod hub;
 mod identity;
+mod inbox;
 mod line;
 mod lines;
 mod publish;

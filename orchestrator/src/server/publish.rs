@@ -2,92 +2,64 @@
 
 use std::rc::Rc;
 
-use bytes::Bytes;
+use copo_proto::send::Send as Sent;
 use copo_proto::v1::{self, ErrorCode, server_message};
 
 use super::hub::Hub;
 use super::line::{Ending, Line};
 use crate::context::{Answer, Body, Send};
 
-/// The sends of one connection that are read and not yet published.
+/// What became of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// All of it is dealt with.
+    All,
+    /// So many are dealt with. Readers leave no room for the others, which are to be published again when the line says that
+    /// there may be room.
+    Some(usize),
+}
+
+/// What a connection that sends remembers between two batches.
 #[derive(Debug, Default)]
 pub(super) struct Publisher {
-    sends: Vec<Pending>,
     /// The number that was refused since the run has ended: later ones are ignored until it is sent again.
     fenced: Option<u64>,
 }
 
-#[derive(Debug)]
-struct Pending {
-    number: u64,
-    data: Bytes,
-    kind: Kind,
-}
-
-#[derive(Debug)]
-enum Kind {
-    Udd { key: String, expect_seq: Option<u64> },
-    Meta,
-}
-
-impl Pending {
-    fn as_send(&self) -> Send<'_> {
-        let data = &self.data;
-        let body = match &self.kind {
-            Kind::Udd { key, expect_seq } => Body::Udd { key, data, expect_seq: *expect_seq },
-            Kind::Meta => Body::Meta { data },
-        };
-        Send { number: self.number, body }
-    }
-
-    fn is_report(&self) -> bool {
-        matches!(self.kind, Kind::Meta)
+/// A send as the context takes it.
+pub(super) fn of(sent: Sent<'_>) -> Send<'_> {
+    match sent {
+        Sent::Udd { number, key, udd_buff, expect_seq } => {
+            Send { number, body: Body::Udd { key, data: udd_buff, expect_seq } }
+        }
+        Sent::Meta { number, report_buff } => Send { number, body: Body::Meta { data: report_buff } },
     }
 }
 
 impl Publisher {
-    /// Takes a record to the batch.
-    pub(super) fn take_udd(&mut self, line: &Line, send: v1::UddSend) -> Result<(), Ending> {
-        let v1::UddSend { number, key, udd_buff, expect_seq } = send;
-        self.take(line, Pending { number, data: udd_buff, kind: Kind::Udd { key, expect_seq } })
-    }
-
-    /// Takes a report to the batch.
-    pub(super) fn take_meta(&mut self, line: &Line, send: v1::MetaSend) -> Result<(), Ending> {
-        let v1::MetaSend { number, report_buff } = send;
-        self.take(line, Pending { number, data: report_buff, kind: Kind::Meta })
-    }
-
-    fn take(&mut self, line: &Line, pending: Pending) -> Result<(), Ending> {
+    /// Publishes a batch and says what became of it.
+    pub(super) fn publish(&mut self, hub: &Rc<Hub>, line: &Rc<Line>, sends: &[Send<'_>]) -> Result<Taken, Ending> {
+        if sends.is_empty() {
+            return Ok(Taken::All);
+        }
         if line.client.is_none() {
             let message = "cannot take a send: the connection gave no client_id in its Hello";
             return Err(Ending::because(ErrorCode::Malformed, message));
         }
-        match self.fenced {
-            Some(fenced) if pending.number > fenced => return Ok(()),
-            Some(_) | None => {}
-        }
-        self.sends.push(pending);
-        Ok(())
-    }
-
-    /// Publishes the batch and says what became of it. False when readers leave no room for all of it: the rest stays,
-    /// to be published when the line says that there may be room.
-    pub(super) fn publish(&mut self, hub: &Rc<Hub>, line: &Rc<Line>) -> Result<bool, Ending> {
-        let Some(first) = self.sends.first() else { return Ok(true) };
+        let is_ignored = |send: &Send<'_>| self.fenced.is_some_and(|fenced| send.number > fenced);
+        let ignored = sends.iter().position(|send| !is_ignored(send)).unwrap_or(sends.len());
+        let Some(first) = sends.get(ignored) else { return Ok(Taken::All) };
         if line.speaker.is_fenced() {
             let message = format!("cannot take it: this run of {} has ended", line.speaker.sent_by());
             let failed = v1::SendFailed { number: first.number, code: ErrorCode::Fenced.into(), message };
             self.fenced = Some(first.number);
             line.say(server_message::Kind::SendFailed(failed));
-            self.sends.clear();
-            return Ok(true);
+            return Ok(Taken::All);
         }
         if line.is_waiting_for_room() {
-            return Ok(false);
+            return Ok(Taken::Some(0));
         }
-        let sends: Vec<Send<'_>> = self.sends.iter().map(Pending::as_send).collect();
-        let published = hub.publish(line, &sends, self.sends.iter().any(Pending::is_report));
+        let published = hub.publish(line, sends);
         for answer in published.answers {
             match answer {
                 Answer::Ack(ack) => line.say(server_message::Kind::Ack(ack)),
@@ -102,17 +74,8 @@ impl Publisher {
         if let Some(error) = published.refused {
             return Err(Ending::Because(error));
         }
-        if let Some(from) = published.blocked {
-            self.sends.retain(|pending| pending.number >= from);
-            hub.wait_for_readers(line);
-            return Ok(false);
-        }
-        self.sends.clear();
-        Ok(true)
-    }
-
-    /// Does it hold sends that readers leave no room for?
-    pub(super) fn is_held(&self) -> bool {
-        !self.sends.is_empty()
+        let Some(from) = published.blocked else { return Ok(Taken::All) };
+        hub.wait_for_readers(line);
+        Ok(Taken::Some(sends.iter().position(|send| send.number == from).unwrap_or(0)))
     }
 }

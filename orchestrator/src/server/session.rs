@@ -15,71 +15,61 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
-use copo_proto::frame::{self, Decoder, FrameError};
+use bytes::{Buf, Bytes};
+use copo_proto::frame::{self, FrameError, Head};
 use copo_proto::v1::{self, ErrorCode, request, server_message};
-use copo_proto::{MAX_HELLO, Message};
+use copo_proto::{MAX_HELLO, Message, send};
 
 use super::hub::Hub;
+use super::inbox::Inbox;
 use super::line::{Ending, Line};
-use super::publish::Publisher;
+use super::publish::{self, Publisher, Taken};
 use super::stream::Stream;
 use super::{handshake, request as requests, subscribe};
+use crate::context::Send;
 
-/// Room for a connection's first reads; it doubles while reads fill it.
-const READ_MIN: usize = 8 * 1024;
-/// Room for the reads of a busy connection.
-const READ_MAX: usize = 256 * 1024;
-/// A buffer that grew beyond this for one frame is given back after it: not every client that once sent a large record
-/// is to keep its memory.
-const KEPT: usize = 4 * 1024 * 1024;
 /// How long a peer may take to read the last that is said to it.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// The whole life of a connection whose peer is checked.
-pub(super) async fn run(mut stream: Stream, hub: Rc<Hub>) {
-    let mut decoder = Decoder::new(MAX_HELLO);
-    let hello = match read_hello(&mut stream, &mut decoder, hub.limits().hello).await {
+pub(super) async fn run(stream: Stream, hub: Rc<Hub>) {
+    let mut inbox = Inbox::new(MAX_HELLO);
+    let hello = match read_hello(&stream, &mut inbox, hub.limits().hello).await {
         Ok(Some(hello)) => hello,
         Ok(None) => return,
-        Err(error) => return say_last(&mut stream, &[], server_message::Kind::Error(error)).await,
+        Err(error) => return say_last(&stream, &[], server_message::Kind::Error(error)).await,
     };
     let line = match handshake::admit(&hub, &hello) {
         Ok(line) => line,
-        Err(error) => return say_last(&mut stream, &[], server_message::Kind::Error(error)).await,
+        Err(error) => return say_last(&stream, &[], server_message::Kind::Error(error)).await,
     };
-    decoder.set_max(hub.max_frame());
+    inbox.set_max(hub.max_frame());
     let session = Session {
         hub,
         line,
-        stream,
-        decoder,
+        stream: Rc::new(stream),
+        inbox,
         publisher: Publisher::default(),
-        held: None,
+        is_held: false,
         writing: Bytes::new(),
         unsaid: Vec::new(),
-        read_size: READ_MIN,
-        is_large: false,
     };
     session.live().await;
 }
 
 /// The first frame; `None` when the peer leaves without one.
-async fn read_hello(
-    stream: &mut Stream,
-    decoder: &mut Decoder,
-    limit: Duration,
-) -> Result<Option<v1::Hello>, v1::Error> {
+async fn read_hello(stream: &Stream, inbox: &mut Inbox, limit: Duration) -> Result<Option<v1::Hello>, v1::Error> {
     let read = async {
         loop {
-            if let Some(frame) = decoder.next_frame().map_err(|error| frame_error(&error))? {
+            if let Some((frame, whole)) = inbox.first().map_err(|error| frame_error(&error))? {
                 let not_hello =
                     |error| malformed(format!("cannot admit the connection: its first frame is no Hello: {error}"));
-                return v1::Hello::decode(frame).map(Some).map_err(not_hello);
+                let hello = v1::Hello::decode(frame).map_err(not_hello)?;
+                inbox.handled(whole);
+                return Ok(Some(hello));
             }
-            decoder.buffer().reserve(1024);
-            match poll_fn(|cx| stream.poll_read(cx, decoder.buffer())).await {
-                Ok(0) | Err(_) => return Ok(None),
+            match poll_fn(|cx| read_once(stream, inbox, cx)).await {
+                Ok((0, _)) | Err(_) => return Ok(None),
                 Ok(_) => {}
             }
         }
@@ -90,14 +80,21 @@ async fn read_hello(
     })
 }
 
+/// Reads once; answers how much came, and whether it filled its room.
+fn read_once(stream: &Stream, inbox: &mut Inbox, cx: &mut Context<'_>) -> Poll<io::Result<(usize, bool)>> {
+    let room = inbox.room();
+    let length = room.len();
+    stream.poll_read(cx, room).map_ok(|read| (read, inbox.read(read, length)))
+}
+
 /// Says the last a connection hears, after what was still to be said; gives up on a peer that does not read.
-pub(super) async fn say_last(stream: &mut Stream, unsaid: &[Bytes], last: server_message::Kind) {
+pub(super) async fn say_last(stream: &Stream, unsaid: &[Bytes], last: server_message::Kind) {
     let frame = frame::to_vec(&v1::ServerMessage { kind: Some(last) });
     let unsaid = unsaid.iter().cloned().chain([frame.into()]);
     let _ = tokio::time::timeout(FAREWELL, write_all(stream, unsaid)).await;
 }
 
-async fn write_all(stream: &mut Stream, parts: impl Iterator<Item = Bytes>) -> io::Result<()> {
+async fn write_all(stream: &Stream, parts: impl Iterator<Item = Bytes>) -> io::Result<()> {
     for mut part in parts {
         while part.has_remaining() {
             let wrote = poll_fn(|cx| stream.poll_write(cx, &[IoSlice::new(&part)])).await?;
@@ -123,18 +120,25 @@ fn frame_error(error: &FrameError) -> v1::Error {
 pub(super) struct Session {
     pub(super) hub: Rc<Hub>,
     pub(super) line: Rc<Line>,
-    pub(super) stream: Stream,
-    pub(super) decoder: Decoder,
+    pub(super) stream: Rc<Stream>,
+    pub(super) inbox: Inbox,
     publisher: Publisher,
-    /// A request that came after sends for which readers leave no room yet.
-    held: Option<v1::Request>,
+    /// What comes next are sends for which readers leave no room yet.
+    is_held: bool,
     /// What is being written, in whole frames but for its start.
     pub(super) writing: Bytes,
     /// What a subscription has not written when it ends, likewise.
     pub(super) unsaid: Vec<Bytes>,
-    read_size: usize,
-    /// A frame has come that made the buffer larger than it is to stay.
-    is_large: bool,
+}
+
+/// What stands behind a stretch of sends.
+enum Behind {
+    /// Not yet a whole frame: so much is missing at least.
+    Part(usize),
+    /// A frame that is no plain send.
+    Other,
+    /// What is no frame.
+    Nonsense(FrameError),
 }
 
 /// How far the frames that have come were handled.
@@ -151,8 +155,8 @@ enum Handled {
 enum Woken {
     /// There is something to see to.
     Told,
-    /// The peer has said something.
-    Read,
+    /// The peer has said something, and there may be more of it.
+    Read { is_full: bool },
     /// The peer has closed its side, or the connection is broken.
     Left,
 }
@@ -168,12 +172,12 @@ impl Session {
         unsaid.extend([self.writing, self.line.take_said()]);
         match ending {
             Ending::Quiet => {
-                let _ = tokio::time::timeout(FAREWELL, write_all(&mut self.stream, unsaid.into_iter())).await;
+                let _ = tokio::time::timeout(FAREWELL, write_all(&self.stream, unsaid.into_iter())).await;
             }
-            Ending::Because(error) => say_last(&mut self.stream, &unsaid, server_message::Kind::Error(error)).await,
+            Ending::Because(error) => say_last(&self.stream, &unsaid, server_message::Kind::Error(error)).await,
             Ending::Over(code) => {
                 let end = v1::End { code: code.into() };
-                say_last(&mut self.stream, &unsaid, server_message::Kind::End(end)).await;
+                say_last(&self.stream, &unsaid, server_message::Kind::End(end)).await;
             }
         }
     }
@@ -197,7 +201,7 @@ impl Session {
                 Handled::Following(following) => return Ok(following),
             };
             match self.wait(may_read).await {
-                Woken::Told | Woken::Read => {}
+                Woken::Told | Woken::Read { .. } => {}
                 Woken::Left => return Err(Ending::Quiet),
             }
         }
@@ -207,10 +211,13 @@ impl Session {
     async fn drain(&mut self) -> Result<Handled, Ending> {
         let mut arrived = self.stream.arrived();
         while arrived > 0 {
-            let read = self.stream.read_arrived(self.decoder.buffer()).await.unwrap_or(0);
+            let room = self.inbox.room();
+            let length = room.len();
+            let read = self.stream.read_arrived(room).await.unwrap_or(0);
             if read == 0 {
                 break; // A broken connection is noticed by the next read.
             }
+            self.inbox.read(read, length);
             arrived = arrived.saturating_sub(read);
             let handled = self.handle_frames()?;
             if !matches!(handled, Handled::All) {
@@ -220,54 +227,63 @@ impl Session {
         Ok(Handled::All)
     }
 
-    /// Handles every whole frame that has come; consecutive sends as one batch.
+    /// Handles every whole frame that has come; consecutive sends as one batch, read where they lie.
     fn handle_frames(&mut self) -> Result<Handled, Ending> {
-        if !self.publisher.publish(&self.hub, &self.line)? {
-            return Ok(Handled::Some);
-        }
-        if let Some(v1::Request { id, kind }) = self.held.take()
-            && let Some(handled) = self.answer(id, kind)
-        {
-            return Ok(handled);
-        }
         while self.pending() <= self.hub.limits().pending {
-            let frame = match self.decoder.next_frame() {
-                Ok(Some(frame)) => frame,
-                Ok(None) => return self.publish(Handled::All),
-                Err(error) => {
-                    self.publish(Handled::All)?; // What came whole before it counts.
-                    return Err(Ending::Because(frame_error(&error)));
+            let (sends, length, behind) = gather(&self.inbox);
+            let taken = self.publisher.publish(&self.hub, &self.line, &sends)?;
+            if let Taken::Some(count) = taken {
+                let taken = length_of(&self.inbox, count);
+                self.inbox.handled(taken);
+                self.is_held = true;
+                return Ok(Handled::Some);
+            }
+            self.is_held = false;
+            self.inbox.handled(length);
+            match behind {
+                Behind::Part(missing) => {
+                    self.inbox.lacks(missing);
+                    return Ok(Handled::All);
                 }
-            };
-            self.is_large |= frame.len() > KEPT;
-            let request = match v1::Request::decode(frame) {
-                Ok(request) => request,
-                Err(error) => {
-                    self.publish(Handled::All)?;
-                    return Err(Ending::Because(malformed(format!("cannot read a request: {error}"))));
+                Behind::Nonsense(error) => return Err(Ending::Because(frame_error(&error))),
+                Behind::Other => {
+                    if let Some(handled) = self.handle_request()? {
+                        return Ok(handled);
+                    }
                 }
-            };
-            if let Some(handled) = self.handle(request)? {
-                return Ok(handled);
             }
         }
-        self.publish(Handled::Some)
+        self.is_held = false;
+        Ok(Handled::Some)
     }
 
-    /// Handles one request; answers how far it got when the session cannot go straight on.
-    fn handle(&mut self, request: v1::Request) -> Result<Option<Handled>, Ending> {
-        match request.kind {
-            Some(request::Kind::UddSend(send)) => self.publisher.take_udd(&self.line, send)?,
-            Some(request::Kind::MetaSend(send)) => self.publisher.take_meta(&self.line, send)?,
-            kind => {
-                // What was sent before it is to be seen by it.
-                if !self.publisher.publish(&self.hub, &self.line)? {
-                    self.held = Some(v1::Request { id: request.id, kind });
-                    return Ok(Some(Handled::Some));
-                }
-                return Ok(self.answer(request.id, kind));
+    /// Handles the first frame, which is whole and no plain send; answers how far it got when the session cannot go
+    /// straight on.
+    fn handle_request(&mut self) -> Result<Option<Handled>, Ending> {
+        let first = self.inbox.first().map_err(|error| Ending::Because(frame_error(&error)))?;
+        let Some((frame, whole)) = first else { return Ok(None) };
+        let request = v1::Request::decode(frame)
+            .map_err(|error| Ending::Because(malformed(format!("cannot read a request: {error}"))))?;
+        let sent = match &request.kind {
+            Some(request::Kind::UddSend(v1::UddSend { number, key, udd_buff, expect_seq })) => {
+                Some(send::Send::Udd { number: *number, key, udd_buff, expect_seq: *expect_seq })
             }
+            Some(request::Kind::MetaSend(v1::MetaSend { number, report_buff })) => {
+                Some(send::Send::Meta { number: *number, report_buff })
+            }
+            _ => None,
+        };
+        let Some(sent) = sent else {
+            self.inbox.handled(whole);
+            return Ok(self.answer(request.id, request.kind));
+        };
+        // A send, but an odd one.
+        let taken = self.publisher.publish(&self.hub, &self.line, &[publish::of(sent)])?;
+        self.is_held = taken != Taken::All;
+        if self.is_held {
+            return Ok(Some(Handled::Some));
         }
+        self.inbox.handled(whole);
         Ok(None)
     }
 
@@ -282,10 +298,6 @@ impl Session {
         }
     }
 
-    fn publish(&mut self, handled: Handled) -> Result<Handled, Ending> {
-        if self.publisher.publish(&self.hub, &self.line)? { Ok(handled) } else { Ok(Handled::Some) }
-    }
-
     /// Bytes said to the peer that it has not taken.
     fn pending(&self) -> usize {
         self.writing.len() + self.line.said()
@@ -293,18 +305,9 @@ impl Session {
 
     /// Writes what is said, reads if it may, and waits until there is something to see to.
     async fn wait(&mut self, may_read: bool) -> Woken {
-        if self.is_large && !self.decoder.is_mid_frame() {
-            *self.decoder.buffer() = BytesMut::new();
-            self.is_large = false;
-        }
-        // A large frame under way has its room already (see `Decoder`); more would copy what has come of it.
-        if may_read && self.decoder.buffer().len() < self.read_size {
-            self.decoder.buffer().reserve(self.read_size);
-        }
         let woken = poll_fn(|cx| self.poll(cx, may_read)).await;
-        if matches!(woken, Woken::Read) && self.decoder.buffer().capacity() == self.decoder.buffer().len() {
-            // There is more where this came from: the others get their turn in between, and the next read is larger.
-            self.read_size = (self.read_size * 2).min(READ_MAX);
+        if matches!(woken, Woken::Read { is_full: true }) {
+            // There is more where this came from: the others get their turn in between.
             tokio::task::yield_now().await;
         }
         woken
@@ -313,16 +316,15 @@ impl Session {
     fn poll(&mut self, cx: &mut Context<'_>, may_read: bool) -> Poll<Woken> {
         self.line.unpark();
         self.poll_write(cx);
-        let is_held = self.publisher.is_held();
-        let has_room = is_held && !self.line.is_waiting_for_room();
-        let has_read = !is_held && !may_read && self.pending() <= self.hub.limits().pending;
+        let has_room = self.is_held && !self.line.is_waiting_for_room();
+        let has_read = !self.is_held && !may_read && self.pending() <= self.hub.limits().pending;
         if self.line.has_orders() || has_room || has_read {
             return Poll::Ready(Woken::Told);
         }
         if may_read {
-            match self.stream.poll_read(cx, self.decoder.buffer()) {
-                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Woken::Left),
-                Poll::Ready(Ok(_)) => return Poll::Ready(Woken::Read),
+            match read_once(&self.stream, &mut self.inbox, cx) {
+                Poll::Ready(Ok((0, _)) | Err(_)) => return Poll::Ready(Woken::Left),
+                Poll::Ready(Ok((_, is_full))) => return Poll::Ready(Woken::Read { is_full }),
                 Poll::Pending => {}
             }
         }
@@ -336,7 +338,7 @@ impl Session {
                 self.writing = self.line.take_said();
             }
             if self.writing.is_empty() {
-                return;
+                return self.stream.all_written();
             }
             match self.stream.poll_write(cx, &[IoSlice::new(&self.writing)]) {
                 Poll::Ready(Ok(wrote)) => self.writing.advance(wrote),
@@ -350,4 +352,30 @@ impl Session {
             }
         }
     }
+}
+
+/// The sends that what has come begins with, how many bytes they take, and what stands behind them.
+fn gather(inbox: &Inbox) -> (Vec<Send<'_>>, usize, Behind) {
+    let mut sends = Vec::new();
+    let mut at = 0;
+    loop {
+        let (prefix, length) = match inbox.peek(at) {
+            Ok(Head::Whole { prefix, length }) => (prefix, length),
+            Ok(Head::Partial { missing }) => return (sends, at, Behind::Part(missing)),
+            Err(error) => return (sends, at, Behind::Nonsense(error)),
+        };
+        match send::read(&inbox.arrived()[at + prefix..at + prefix + length]) {
+            Some(sent) => sends.push(publish::of(sent)),
+            None => return (sends, at, Behind::Other),
+        }
+        at += prefix + length;
+    }
+}
+
+/// How many bytes the first `count` frames take.
+fn length_of(inbox: &Inbox, count: usize) -> usize {
+    (0..count).fold(0, |at, _| match inbox.peek(at) {
+        Ok(Head::Whole { prefix, length }) => at + prefix + length,
+        Ok(Head::Partial { .. }) | Err(_) => at,
+    })
 }

@@ -3,6 +3,7 @@
 //! A subscriber is a cursor: it reads slices of the log, writes them as they lie, and waits for the head to move. Nothing is
 //! queued for it, so how slow it is costs nobody else anything.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io::IoSlice;
@@ -16,6 +17,7 @@ use super::error;
 use super::hub::Hub;
 use super::line::{Ending, Line};
 use super::session::Session;
+use super::stream::Stream;
 use crate::context::Cursor;
 
 /// How many bytes are taken from the log at once; one record alone may be larger.
@@ -56,6 +58,64 @@ fn grant(hub: &Hub, line: &Line, subscribe: &v1::Subscribe) -> Result<(Cursor, v
     hub.subscribe(subscribe)
 }
 
+/// A subscriber's place in the log, and what it has been given of it and not taken. Its session writes to it, and so does
+/// whoever moves the head while it waits for that: what is new reaches it without another task's turn.
+#[derive(Debug)]
+pub(super) struct Feed {
+    line: Rc<Line>,
+    stream: Rc<Stream>,
+    place: RefCell<Place>,
+}
+
+#[derive(Debug)]
+struct Place {
+    cursor: Cursor,
+    slices: VecDeque<Bytes>,
+    /// There is nothing more to read, ever.
+    is_over: bool,
+    /// There was more to read than was taken at once.
+    is_more: bool,
+}
+
+impl Feed {
+    /// The head moved: writes what is new. False when the session has to go on: the peer has not taken all of it, or has
+    /// gone, or the subscription is over.
+    pub(super) fn push(&self, hub: &Hub) -> bool {
+        let mut place = self.place.borrow_mut();
+        if !place.slices.is_empty() {
+            return false; // Nothing is queued for a slow reader: it reads on once it has taken these.
+        }
+        let is_waiting = place.read(hub, &self.line);
+        while !place.slices.is_empty() {
+            match with_parts(&place.slices, |parts| self.stream.try_write(parts)) {
+                Ok(wrote) => advance(&mut place.slices, wrote),
+                Err(_) => return false, // Whatever it is, the session finds the same.
+            }
+        }
+        is_waiting && !place.is_over
+    }
+
+    /// The head moved, and the session has to see to it.
+    pub(super) fn wake(&self) {
+        self.line.head_moved();
+    }
+
+    /// Whose it is.
+    pub(super) fn line(&self) -> &Line {
+        &self.line
+    }
+}
+
+impl Place {
+    /// Takes the next from the log. True when that is all there is.
+    fn read(&mut self, hub: &Hub, line: &Line) -> bool {
+        let batch = hub.read(line, &mut self.cursor, BUDGET);
+        (self.is_over, self.is_more) = (batch.end, !batch.caught_up);
+        self.slices.extend(batch.slices);
+        batch.caught_up
+    }
+}
+
 /// Why a subscription goes on.
 enum Woken {
     /// What was to be written is, or the head moved, or the connection is to end.
@@ -66,50 +126,58 @@ enum Woken {
 
 /// Carries the log to the peer until the subscription ends; answers with what last frame.
 pub(super) async fn follow(session: &mut Session, following: Following) -> Ending {
-    let Following { mut cursor } = following;
+    let Following { cursor } = following;
     session.stream.widen();
     let mut slices = VecDeque::from([std::mem::take(&mut session.writing), session.line.take_said()]);
     slices.retain(|slice| !slice.is_empty());
-    let (mut is_over, mut is_more) = (false, false);
-    let ending = loop {
-        if slices.is_empty() {
-            if let Some(ending) = session.line.ending() {
-                // At the end of everything what is in the log by then is still delivered: the reports of that end.
-                if ending != Ending::Quiet || session.line.is_waiting_for_head() {
-                    break ending;
-                }
-            }
-            if is_over {
-                break Ending::Quiet;
-            }
-        }
-        if slices.is_empty() && !session.line.is_waiting_for_head() {
-            let batch = session.hub.read(&session.line, &mut cursor, BUDGET);
-            (is_over, is_more) = (batch.end, !batch.caught_up);
-            slices.extend(batch.slices);
-            if batch.caught_up {
-                session.hub.wait_for_head(&session.line);
-            }
-        }
-        match poll_fn(|cx| poll(session, &mut slices, cx)).await {
-            // The others get their turn between two batches of one reader.
-            Woken::Told if is_more => tokio::task::yield_now().await,
-            Woken::Told => {}
-            Woken::Ended(ending) => break ending,
-        }
-    };
+    let place = RefCell::new(Place { cursor, slices, is_over: false, is_more: false });
+    let feed = Rc::new(Feed { line: Rc::clone(&session.line), stream: Rc::clone(&session.stream), place });
+    let ending = carry(session, &feed).await;
     session.hub.stop_following(&session.line);
-    session.unsaid.extend(slices);
+    session.unsaid.extend(std::mem::take(&mut feed.place.borrow_mut().slices));
     ending
 }
 
-fn poll(session: &mut Session, slices: &mut VecDeque<Bytes>, cx: &mut Context<'_>) -> Poll<Woken> {
+async fn carry(session: &mut Session, feed: &Rc<Feed>) -> Ending {
+    loop {
+        let is_more = {
+            let mut place = feed.place.borrow_mut();
+            if place.slices.is_empty() {
+                if let Some(ending) = session.line.ending() {
+                    // At the end of everything what is in the log by then is still delivered: the reports of that end.
+                    if ending != Ending::Quiet || session.line.is_waiting_for_head() {
+                        return ending;
+                    }
+                }
+                if place.is_over {
+                    return Ending::Quiet;
+                }
+                if !session.line.is_waiting_for_head() {
+                    let is_all = place.read(&session.hub, &session.line);
+                    if is_all && !place.is_over {
+                        session.hub.wait_for_head(feed);
+                    }
+                }
+            }
+            place.is_more
+        };
+        match poll_fn(|cx| poll(session, feed, cx)).await {
+            // The others get their turn between two batches of one reader.
+            Woken::Told if is_more => tokio::task::yield_now().await,
+            Woken::Told => {}
+            Woken::Ended(ending) => return ending,
+        }
+    }
+}
+
+fn poll(session: &mut Session, feed: &Feed, cx: &mut Context<'_>) -> Poll<Woken> {
     session.line.unpark();
+    let mut place = feed.place.borrow_mut();
+    let slices = &mut place.slices;
     while !slices.is_empty() {
-        match write_once(session, slices, cx) {
-            Poll::Ready(true) if slices.is_empty() => return Poll::Ready(Woken::Told),
-            Poll::Ready(true) => {}
-            Poll::Ready(false) => return Poll::Ready(Woken::Ended(Ending::Quiet)),
+        match with_parts(slices, |parts| feed.stream.poll_write(cx, parts)) {
+            Poll::Ready(Ok(wrote)) => advance(slices, wrote),
+            Poll::Ready(Err(_)) => return Poll::Ready(Woken::Ended(Ending::Quiet)),
             Poll::Pending => break,
         }
     }
@@ -118,12 +186,13 @@ fn poll(session: &mut Session, slices: &mut VecDeque<Bytes>, cx: &mut Context<'_
     if ends_now {
         return Poll::Ready(if slices.is_empty() { Woken::Told } else { Woken::Ended(Ending::Quiet) });
     }
-    if slices.is_empty() && !session.line.is_waiting_for_head() {
-        return Poll::Ready(Woken::Told);
+    if slices.is_empty() {
+        if !session.line.is_waiting_for_head() {
+            return Poll::Ready(Woken::Told);
+        }
+        feed.stream.all_written();
     }
-    let buffer = session.decoder.buffer();
-    buffer.reserve(1);
-    match session.stream.poll_read(cx, buffer) {
+    match feed.stream.poll_read(cx, &mut [0; 64]) {
         Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(Woken::Ended(Ending::Quiet)),
         Poll::Ready(Ok(_)) => {
             let message = "cannot take a request: this connection carries a subscription";
@@ -133,14 +202,14 @@ fn poll(session: &mut Session, slices: &mut VecDeque<Bytes>, cx: &mut Context<'_
     }
 }
 
-/// Writes once; false when the peer is gone.
-fn write_once(session: &mut Session, slices: &mut VecDeque<Bytes>, cx: &mut Context<'_>) -> Poll<bool> {
+/// The first slices as one vectored write takes them.
+fn with_parts<R>(slices: &VecDeque<Bytes>, write: impl FnOnce(&[IoSlice<'_>]) -> R) -> R {
     let mut parts = [IoSlice::new(&[]); SLICES];
     let count = slices.len().min(SLICES);
-    for (part, slice) in parts.iter_mut().zip(slices.iter()) {
+    for (part, slice) in parts.iter_mut().zip(slices) {
         *part = IoSlice::new(slice);
     }
-    session.stream.poll_write(cx, &parts[..count]).map(|wrote| wrote.map(|bytes| advance(slices, bytes)).is_ok())
+    write(&parts[..count])
 }
 
 fn advance(slices: &mut VecDeque<Bytes>, mut bytes: usize) {

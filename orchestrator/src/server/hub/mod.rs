@@ -23,6 +23,7 @@ use super::floors::Floors;
 use super::identity::{Identities, Identity};
 use super::line::{Ending, Line};
 use super::lines::Lines;
+use super::subscribe::Feed;
 use super::{Limits, error, handshake};
 use crate::context::Context;
 use crate::plan::{ContextSpec, WhenFull};
@@ -60,7 +61,7 @@ pub struct Hub {
     floors: RefCell<Floors>,
     requests: RefCell<HashMap<RequestId, (Rc<Line>, u64)>>,
     next_request: Cell<u64>,
-    wait_for_head: RefCell<Vec<Rc<Line>>>,
+    wait_for_head: RefCell<Vec<Rc<Feed>>>,
     wait_for_space: RefCell<Vec<Rc<Line>>>,
     watches_readers: Cell<bool>,
     connections: Cell<usize>,

@@ -41,11 +41,11 @@ impl Hub {
     }
 
     /// Publishes one batch of one client and wakes who reads.
-    pub(in crate::server) fn publish(&self, line: &Line, sends: &[Send<'_>], has_reports: bool) -> Published {
+    pub(in crate::server) fn publish(&self, line: &Line, sends: &[Send<'_>]) -> Published {
         let Some(client) = &line.client else { return Published::default() };
         let published = self.context.borrow_mut().publish(wall_clock(), client, line.speaker.sent_by(), sends);
         if published.appended {
-            if has_reports {
+            if published.reported {
                 self.report_appended();
             } else {
                 self.head_moved();

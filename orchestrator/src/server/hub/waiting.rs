@@ -11,21 +11,32 @@ use tokio::time::Instant;
 use super::Hub;
 use crate::context::Floor;
 use crate::server::line::Line;
+use crate::server::subscribe::Feed;
 
 /// How often to ask whether the disk has room again.
 pub(super) const ASK_FOR_SPACE: Duration = Duration::from_millis(200);
 
 impl Hub {
-    /// The subscriber has read up to the head: it is woken when that moves.
-    pub(in crate::server) fn wait_for_head(&self, line: &Rc<Line>) {
-        if line.wait_for_head() {
-            self.wait_for_head.borrow_mut().push(Rc::clone(line));
+    /// The subscriber has read up to the head: it is written to when that moves.
+    pub(in crate::server) fn wait_for_head(&self, feed: &Rc<Feed>) {
+        if feed.line().wait_for_head() {
+            self.wait_for_head.borrow_mut().push(Rc::clone(feed));
         }
     }
 
-    /// The head moved: wakes every subscriber that has read up to it.
+    /// The head moved: writes to every subscriber that has read up to it, and wakes those that cannot take it now.
     pub(super) fn head_moved(&self) {
-        self.wait_for_head.borrow_mut().drain(..).for_each(|line| line.head_moved());
+        let mut waiting = self.wait_for_head.take();
+        waiting.retain(|feed| {
+            let goes_on = feed.push(self);
+            if !goes_on {
+                feed.wake();
+            }
+            goes_on
+        });
+        let mut others = self.wait_for_head.borrow_mut();
+        waiting.append(&mut others);
+        *others = waiting;
     }
 
     /// The head moved by a report.
@@ -69,7 +80,7 @@ impl Hub {
 
     /// A subscription has ended: nobody waits for it any more.
     pub(in crate::server) fn stop_following(&self, line: &Line) {
-        self.wait_for_head.borrow_mut().retain(|other| other.id != line.id);
+        self.wait_for_head.borrow_mut().retain(|other| other.line().id != line.id);
         if self.wait_limit.is_some() {
             self.set_floor(line, None);
         }

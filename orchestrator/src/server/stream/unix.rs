@@ -1,21 +1,23 @@
 //! Connections over Unix domain sockets.
 
+use std::cell::{Cell, RefCell};
 use std::fs::Permissions;
 use std::io::{self, IoSlice};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{BufMut, BytesMut};
 use interprocess::local_socket::traits::StreamCommon;
 use interprocess::local_socket::traits::tokio::Listener as _;
 use interprocess::local_socket::{GenericFilePath, ListenerOptions, ToFsName};
 use interprocess::os::unix::local_socket::ListenerOptionsExt;
 use interprocess::os::unix::uds_local_socket::tokio as uds;
+use rustix::io::Errno;
 use rustix::net::{RecvFlags, sockopt};
-use tokio::io::{AsyncReadExt, AsyncWrite};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 use super::MAX_READ;
 
@@ -50,7 +52,7 @@ fn options(path: &Path) -> io::Result<ListenerOptions<'_>> {
 impl Listener {
     /// The next connection.
     pub(crate) async fn accept(&self) -> io::Result<Stream> {
-        self.0.accept().await.map(Stream)
+        self.0.accept().await.and_then(Stream::new)
     }
 }
 
@@ -59,53 +61,146 @@ pub(crate) fn is_exhausted(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
 }
 
-/// One connection.
+/// One connection. It is watched for what comes; for room on the way out only while it has none, for otherwise every read
+/// of the peer's would wake us.
 #[derive(Debug)]
-pub(crate) struct Stream(uds::Stream);
+pub(crate) struct Stream {
+    /// `None` only while it changes what it is watched for, or when that failed.
+    socket: RefCell<Option<AsyncFd<OwnedFd>>>,
+    is_full: Cell<bool>,
+    is_wide: Cell<bool>,
+    peer: Result<(), String>,
+}
 
 impl Stream {
-    /// Checks that the peer is this user, or root; the kernel says who connected.
+    fn new(stream: uds::Stream) -> io::Result<Self> {
+        let peer = check_peer(&stream);
+        let socket = watched(OwnedFd::try_from(stream)?, Interest::READABLE)?;
+        Ok(Self { socket: RefCell::new(Some(socket)), is_full: Cell::new(false), is_wide: Cell::new(false), peer })
+    }
+
+    /// Says whether the peer is this user, or root; the kernel says who connected.
     pub(crate) fn check_peer(&self) -> Result<(), String> {
-        let creds = self.0.peer_creds().map_err(|error| format!("the kernel does not say who connected: {error}"))?;
-        let own = rustix::process::geteuid().as_raw();
-        match creds.euid() {
-            Some(euid) if euid == own || euid == 0 => Ok(()),
-            Some(euid) => Err(format!("uid {euid} is not the orchestrator's own ({own})")),
-            None => Err("the kernel does not say who connected".to_owned()),
+        self.peer.clone()
+    }
+
+    /// Reads once, at most to the end of `room`; 0 at the end of the stream.
+    pub(crate) fn poll_read(&self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
+        let most = room.len().min(MAX_READ);
+        let room = &mut room[..most];
+        let socket = self.socket.borrow();
+        let socket = socket.as_ref().ok_or(io::ErrorKind::NotConnected)?;
+        loop {
+            let mut ready = ready!(socket.poll_read_ready(cx))?;
+            match rustix::net::recv(socket, &mut *room, RecvFlags::empty()) {
+                Ok((got, _)) => {
+                    // What comes later is told anew; asking again now would be answered by "nothing".
+                    if 0 < got && got < room.len() {
+                        ready.clear_ready();
+                    }
+                    return Poll::Ready(Ok(got));
+                }
+                Err(Errno::AGAIN) => ready.clear_ready(),
+                Err(Errno::INTR) => {}
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
         }
     }
 
-    /// Reads once, at most to the room `buffer` has; 0 at the end of the stream.
-    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<usize>> {
-        let room = (buffer.capacity() - buffer.len()).clamp(1, MAX_READ);
-        pin!(self.0.inner_mut().read_buf(&mut buffer.limit(room))).poll(cx)
+    /// Writes once, as much as the peer takes now; an error of the kind WouldBlock when it takes nothing.
+    pub(crate) fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let socket = self.socket.borrow();
+        let socket = socket.as_ref().ok_or(io::ErrorKind::NotConnected)?;
+        if self.is_full.get() {
+            // Asks the system only when it has said that there is room.
+            return socket.try_io(Interest::WRITABLE, |socket| send(socket, slices));
+        }
+        send(socket.get_ref(), slices)
     }
 
-    /// Writes once, as much as the peer takes.
-    pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        Pin::new(self.0.inner_mut()).poll_write_vectored(cx, slices)
+    /// The same, and when it takes nothing the task is told as soon as it may.
+    pub(crate) fn poll_write(&self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        loop {
+            match self.try_write(slices) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(self.poll_room(cx)),
+                wrote => return Poll::Ready(wrote),
+            }
+        }
+    }
+
+    fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.is_full.replace(true) && self.watch(Interest::READABLE | Interest::WRITABLE).is_err() {
+            return Poll::Ready(()); // The next write says what is wrong.
+        }
+        match self.socket.borrow().as_ref() {
+            // An error here is an error of the next write as well.
+            Some(socket) => socket.poll_write_ready(cx).map(drop),
+            None => Poll::Ready(()),
+        }
+    }
+
+    /// All is written: the peer's reading is of no interest until there is no room again. To be followed by a
+    /// [`Stream::poll_read`], since who waited for that is forgotten.
+    pub(crate) fn all_written(&self) {
+        if self.is_full.replace(false) {
+            let _ = self.watch(Interest::READABLE); // The next read says what is wrong.
+        }
+    }
+
+    fn watch(&self, interest: Interest) -> io::Result<()> {
+        let socket = self.socket.take().ok_or(io::ErrorKind::NotConnected)?.into_inner();
+        self.socket.replace(Some(watched(socket, interest)?));
+        Ok(())
     }
 
     /// A larger buffer on the way out, where the system grants it: worth twice the speed at 1 MiB a record.
     pub(crate) fn widen(&self) {
-        let _ = sockopt::set_socket_send_buffer_size(self.0.inner(), MAX_READ);
+        if let Some(socket) = self.socket.borrow().as_ref().filter(|_| !self.is_wide.replace(true)) {
+            let _ = sockopt::set_socket_send_buffer_size(socket, MAX_READ);
+        }
     }
 
     /// How many bytes have arrived and are not read.
     pub(crate) fn arrived(&self) -> usize {
-        rustix::io::ioctl_fionread(self.0.inner()).map_or(0, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX))
+        let arrived = self.socket.borrow().as_ref().and_then(|socket| rustix::io::ioctl_fionread(socket).ok());
+        arrived.map_or(0, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX))
     }
 
     /// Reads of what has arrived; 0 when there is nothing more. Asks the kernel, since tokio may not have been told yet.
-    pub(crate) async fn read_arrived(&mut self, buffer: &mut BytesMut) -> io::Result<usize> {
-        let mut part = vec![0; self.arrived().clamp(1, MAX_READ)];
-        match rustix::net::recv(self.0.inner(), &mut part, RecvFlags::DONTWAIT) {
-            Ok((got, _)) => {
-                buffer.extend_from_slice(&part[..got]);
-                Ok(got)
-            }
-            Err(rustix::io::Errno::AGAIN) => Ok(0),
+    pub(crate) async fn read_arrived(&self, room: &mut [u8]) -> io::Result<usize> {
+        let socket = self.socket.borrow();
+        let socket = socket.as_ref().ok_or(io::ErrorKind::NotConnected)?;
+        match rustix::net::recv(socket, room, RecvFlags::DONTWAIT) {
+            Ok((got, _)) => Ok(got),
+            Err(Errno::AGAIN) => Ok(0),
             Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// A socket of which tokio is told by the system.
+fn watched(socket: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an `OwnedFd` is open, and the same descriptor, for as long as it lives, which is until it is dropped or taken
+    // out of what is made here.
+    Ok(unsafe { AsyncFd::register_with_interest(socket, interest) }?)
+}
+
+fn check_peer(stream: &uds::Stream) -> Result<(), String> {
+    let creds = stream.peer_creds().map_err(|error| format!("the kernel does not say who connected: {error}"))?;
+    let own = rustix::process::geteuid().as_raw();
+    match creds.euid() {
+        Some(euid) if euid == own || euid == 0 => Ok(()),
+        Some(euid) => Err(format!("uid {euid} is not the orchestrator's own ({own})")),
+        None => Err("the kernel does not say who connected".to_owned()),
+    }
+}
+
+/// A peer that has gone is an error, never a signal: the runtime of Rust ignores SIGPIPE.
+fn send(socket: &OwnedFd, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    loop {
+        match rustix::io::writev(socket, slices) {
+            Err(Errno::INTR) => {}
+            wrote => return Ok(wrote?),
         }
     }
 }

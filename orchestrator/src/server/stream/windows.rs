@@ -2,14 +2,13 @@
 
 use std::io::{self, IoSlice};
 use std::path::Path;
-use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::{BufMut, BytesMut};
 use interprocess::os::windows::named_pipe::tokio::{DuplexPipeStream, PipeListener};
 use interprocess::os::windows::named_pipe::{PipeListenerOptions, pipe_mode::Bytes};
-use tokio::io::{AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::MAX_READ;
 use crate::windows_user;
@@ -70,21 +69,35 @@ impl Stream {
         if theirs == own { Ok(()) } else { Err(format!("user {theirs} is not the orchestrator's own ({own})")) }
     }
 
-    /// Reads once, at most to the room `buffer` has; 0 at the end of the stream.
-    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<usize>> {
-        let room = (buffer.capacity() - buffer.len()).clamp(1, MAX_READ);
-        match pin!(self.0.read_buf(&mut buffer.limit(room))).poll(cx) {
+    /// Reads once, at most to the end of `room`; 0 at the end of the stream.
+    pub(crate) fn poll_read(&self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
+        let most = room.len().min(MAX_READ);
+        let mut room = ReadBuf::new(&mut room[..most]);
+        match Pin::new(&mut &self.0).poll_read(cx, &mut room) {
+            Poll::Ready(Ok(())) => Poll::Ready(Ok(room.filled().len())),
             // A pipe whose other end is closed says so by an error.
             Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => Poll::Ready(Ok(0)),
-            other => other,
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => Poll::Pending,
         }
     }
 
-    /// Writes once, as much as the peer takes; a pipe knows no vectored writes.
-    pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    /// Writes once, as much as the peer takes now; an error of the kind WouldBlock when it takes nothing.
+    pub(crate) fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self.poll_write(&mut Context::from_waker(Waker::noop()), slices) {
+            Poll::Ready(wrote) => wrote,
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    /// The same, and when it takes nothing the task is told as soon as it may. A pipe knows no vectored writes.
+    pub(crate) fn poll_write(&self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let first = slices.iter().find(|slice| !slice.is_empty()).map_or(&[][..], |slice| slice);
         Pin::new(&mut &self.0).poll_write(cx, first)
     }
+
+    /// A pipe tells of room only when asked.
+    pub(crate) fn all_written(&self) {}
 
     /// A pipe's buffers are set when it is made.
     pub(crate) fn widen(&self) {}
@@ -95,9 +108,8 @@ impl Stream {
     }
 
     /// Reads of what has arrived; 0 when there is nothing more.
-    pub(crate) async fn read_arrived(&mut self, buffer: &mut BytesMut) -> io::Result<usize> {
-        buffer.reserve(MAX_READ);
-        let read = std::future::poll_fn(|cx| self.poll_read(cx, buffer));
+    pub(crate) async fn read_arrived(&self, room: &mut [u8]) -> io::Result<usize> {
+        let read = std::future::poll_fn(|cx| self.poll_read(cx, room));
         tokio::time::timeout(SILENCE, read).await.unwrap_or(Ok(0))
     }
 }
