@@ -121,6 +121,11 @@ impl Hub {
 
 #[cfg(test)]
 impl Hub {
+    /// For tests: the context may take so many bytes on the disk.
+    pub(in crate::server) fn limit_disk(&self, bytes: Option<u64>) {
+        self.context.borrow_mut().limit_disk(bytes);
+    }
+
     /// For tests: does a publisher wait for readers?
     pub(in crate::server) fn is_someone_waiting_for_readers(&self) -> bool {
         self.lines.borrow().iter().any(|line| line.is_waiting_for_room())

@@ -4,6 +4,7 @@ mod admission;
 mod ending;
 mod following;
 mod publishing;
+mod reporting;
 mod requests;
 
 use std::cell::RefCell;
