@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static CopoClient *client;
@@ -158,6 +159,19 @@ static int32_t next_timeout(int64_t timeout) {
     return code;
 }
 
+/* A child that sends by the handle it inherited, and ends. */
+static int32_t fork_send(const char *key, const char *data) {
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        uint64_t seq;
+        _exit(copo_udd_send_sync_key(client, key, data, strlen(data), &seq));
+    }
+    int status;
+    if (child < 0 || waitpid(child, &status, 0) != child || !WIFEXITED(status)) return COPO_ERROR_CODE_INTERNAL;
+    return WEXITSTATUS(status);
+}
+
 static int32_t wait_stop(void) {
     int32_t code = copo_stop_wait(client, -1);
     if (code == 0) puts("stopping");
@@ -200,6 +214,10 @@ static int32_t perform(const char *verb) {
         int32_t code = copo_udd_send_sync_key(client, key, data, strlen(data), &seq);
         if (code == 0) printf("seq %" PRIu64 "\n", seq);
         return code;
+    }
+    if (is(verb, "fork-send")) {
+        const char *key = next();
+        return fork_send(key, next());
     }
     if (is(verb, "send-many")) {
         const char *key = next();

@@ -81,6 +81,20 @@ def send_if():
     say(f"seq {client.udd_send_sync(data, key, expect_seq=int(take()))}")
 
 
+def fork_send():
+    """A child that sends by the handle it inherited, and ends."""
+    key, data = take(), take()
+    child = os.fork()
+    if child == 0:
+        try:
+            client.udd_send_sync(data, key)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    if os.waitpid(child, 0)[1] != 0:
+        say("the child failed")
+
+
 def fill():
     try:
         while True:
@@ -133,6 +147,7 @@ VERBS = {
     "send-zeros": send_zeros,
     "send-sync": send_sync,
     "send-if": send_if,
+    "fork-send": fork_send,
     "fill": fill,
     "flush": lambda: client.flush(),
     "ready": lambda: client.ready(),

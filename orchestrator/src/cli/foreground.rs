@@ -91,7 +91,7 @@ fn launched(
     happenings: &Receiver<Happening>,
 ) -> Result<Child, Failure> {
     let (word, said) = (starting.word(), tell.clone());
-    thread::spawn(move || said.send(Happening::Launched(word())));
+    thread::spawn(move || drop(said.send(Happening::Launched(word()))));
     let mut stops = 0;
     loop {
         match happenings.recv() {

@@ -2,7 +2,9 @@
 
 use std::process::{Child, Command, Stdio};
 
+use copo_proto::{frame, v1};
 use copo_tests::app::{is_alive, kill_9};
+use copo_tests::peer::Peer;
 use copo_tests::{App, Ran, build, eventually};
 
 use crate::language::{Actor, Language};
@@ -37,6 +39,7 @@ pub const ALL: &[Scenario] = &[
     scenario("a_run_is_ready_when_it_says_so", a_run_is_ready_when_it_says_so),
     scenario("a_stop_is_heard_before_the_signal", a_stop_is_heard_before_the_signal),
     scenario("an_iteration_ends_at_the_stop", an_iteration_ends_at_the_stop),
+    scenario("a_blocked_flush_ends_at_the_stop", a_blocked_flush_ends_at_the_stop),
     scenario("a_conditional_send_conflicts_when_it_is_late", a_conditional_send_conflicts_when_it_is_late),
     scenario("a_bad_key_is_refused", a_bad_key_is_refused),
     scenario("a_record_that_is_too_large_is_refused", a_record_that_is_too_large_is_refused),
@@ -50,6 +53,12 @@ pub const ALL: &[Scenario] = &[
         run: a_wait_for_the_next_record_times_out,
         not_in: &[Language::Node],
         because: "an async iterator has no timeout",
+    },
+    Scenario {
+        name: "a_forked_child_speaks_as_a_client_of_its_own",
+        run: a_forked_child_speaks_as_a_client_of_its_own,
+        not_in: &[Language::Rust, Language::Node],
+        because: "Rust has tests of its own for it, and Node cannot fork",
     },
     scenario("a_restarted_orchestrator_loses_and_doubles_nothing", a_restarted_orchestrator_loses_and_doubles_nothing),
 ];
@@ -232,6 +241,53 @@ fn an_iteration_ends_at_the_stop(actor: &Actor) {
     app.copo(&["stop", "w"]).ok();
     assert_eq!(app.log("w-1"), ["following", "record @cli k x", "end"]);
     assert_eq!(app.ps()["w-1"]["exit_code"], 0);
+}
+
+fn a_blocked_flush_ends_at_the_stop(actor: &Actor) {
+    // A reader that reads nothing holds publishers up for as long as it may: nothing is acknowledged.
+    let context = "[context]\nwhen_full = \"wait\"\nwait_limit = \"1h\"\nretain = { records = 10 }\n";
+    let verbs = ["wait-file", "go", "fill", "touch", "full", "flush"];
+    let more = "stop_grace = \"60s\"\nstop_signal = \"SIGCONT\"";
+    let app = App::new(&format!("{context}{}", process(actor, "w", &verbs, more)));
+    app.up();
+    let mut reader = Peer::connect(&app.socket());
+    reader.join(b"", "silent");
+    let from = Some(v1::subscribe::From::First(true));
+    let subscribe = v1::Subscribe { from, records: true, ..v1::Subscribe::default() };
+    reader.say(&frame::to_vec(&v1::Request { id: 1, kind: Some(v1::request::Kind::Subscribe(subscribe)) }));
+    assert!(reader.next().is_some());
+    app.write("go", "");
+    eventually("the window is full", || app.path("full").exists());
+    let stop = app.spawn(&["stop", "w"]);
+    let stopping = format!("error {}", v1::ErrorCode::Stopping as i32);
+    eventually("the flush has ended", || app.log("w-1").contains(&stopping));
+    // What was sent is not lost for that.
+    drop(reader);
+    assert!(stop.wait_with_output().expect("copo ends").status.success());
+    assert_eq!(app.log("w-1"), ["full".to_owned(), stopping]);
+}
+
+fn a_forked_child_speaks_as_a_client_of_its_own(actor: &Actor) {
+    let app = App::new("");
+    app.up();
+    let verbs = [
+        "send-sync",
+        "k",
+        "one",
+        "fork-send",
+        "k",
+        "child",
+        "send-sync",
+        "k",
+        "two",
+        "fork-send",
+        "k",
+        "last",
+        "flush",
+    ];
+    let printed = ran(outside(actor, &app, &verbs));
+    assert!(printed.len() == 2 && printed.iter().all(|line| line.starts_with("seq ")), "{printed:?}");
+    assert_eq!(data(&app), ["one", "child", "two", "last"]);
 }
 
 fn a_conditional_send_conflicts_when_it_is_late(actor: &Actor) {
