@@ -2,9 +2,13 @@
 //!
 //! `config` makes it from copo.toml; everything here is already checked, every default already filled in.
 
+mod attributes;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub use attributes::{Account, Attributes, Limit, Resource};
 
 use crate::supervisor::cron::Schedule;
 
@@ -139,6 +143,8 @@ pub struct ProcessSpec {
     pub log: LogSpec,
     /// Where its stdin comes from.
     pub stdin: Stdin,
+    /// As whom it runs, and how much of the machine it may have.
+    pub attributes: Attributes,
 }
 
 /// What must hold of another process.

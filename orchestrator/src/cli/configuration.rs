@@ -6,6 +6,7 @@ use std::path::Path;
 
 use copo_orchestrator::config;
 use copo_orchestrator::plan::{Condition, Plan, ProcessSpec, RestartPolicy, Trigger};
+use copo_orchestrator::runtime;
 use copo_proto::name;
 
 use super::args::Place;
@@ -25,7 +26,20 @@ pub fn check(place: &Place) -> Outcome {
         let rows: Vec<Vec<String>> = plan.processes.iter().map(|process| row(&plan, process)).collect();
         out.bytes(table(&head, &rows).as_bytes())?;
     }
-    out.flush()
+    out.flush()?;
+    note_limits(&plan);
+    Ok(())
+}
+
+/// What is written and cannot be kept on this machine.
+fn note_limits(plan: &Plan) {
+    let limited = plan.processes.iter().filter(|process| process.attributes.wants_controllers());
+    let names: Vec<&str> = limited.map(|process| process.name.as_str()).collect();
+    if !names.is_empty()
+        && let Some(why) = runtime::why_no_limits()
+    {
+        output::say(&format!("note: cannot limit memory and cpu of {} here: {why}", names.join(", ")));
+    }
 }
 
 fn row(plan: &Plan, process: &ProcessSpec) -> Vec<String> {

@@ -6,6 +6,7 @@
 
 mod application;
 mod at;
+mod attributes;
 mod choice;
 mod cycle;
 mod dependences;

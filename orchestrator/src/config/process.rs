@@ -8,6 +8,7 @@ use chrono_tz::Tz;
 use copo_proto::{env, name};
 
 use super::at::{At, Entries};
+use super::attributes::{self, RawAttributes};
 use super::choice::RawTriggerType;
 use super::dependences::{self, Dependences};
 use super::error::{Problems, bare, did_you_mean};
@@ -15,7 +16,8 @@ use super::quantity::RawDuration;
 use super::raw::{RawLog, RawProcess};
 use super::zone;
 use crate::plan::{
-    Condition, FinishKind, LogSpec, MAX_REPLICAS, Overlap, ProcessSpec, Readiness, RestartPolicy, Stdin, Trigger,
+    Attributes, Condition, FinishKind, LogSpec, MAX_REPLICAS, Overlap, ProcessSpec, Readiness, RestartPolicy, Stdin,
+    Trigger,
 };
 use crate::supervisor::cron::Schedule;
 
@@ -84,6 +86,15 @@ pub(super) fn spec(
         control: raw.control.unwrap_or(false),
         log: reader.log(raw.log),
         stdin: raw.stdin.map_or(Stdin::Null, Into::into),
+        attributes: reader.attributes(RawAttributes {
+            user: raw.user,
+            group: raw.group,
+            umask: raw.umask,
+            nice: raw.nice,
+            limits: raw.limits,
+            memory: raw.memory,
+            cpu: raw.cpu,
+        }),
         name: name.value.clone(),
     };
     (spec, dependences.edges)
@@ -260,6 +271,10 @@ impl Reader<'_> {
             self.refuse("ready_timeout", &raw, "nothing is ready at once");
         }
         raw.value.0
+    }
+
+    fn attributes(&mut self, raw: RawAttributes) -> Attributes {
+        attributes::attributes(raw, |key, span, why| self.refuse(key, &At { span, value: () }, why))
     }
 
     fn exit_codes(&mut self, raw: Vec<At<i64>>) -> Vec<i32> {

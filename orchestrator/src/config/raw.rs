@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::at::{At, Entries};
+use super::attributes::{RawAccount, RawLimit, RawMode};
 use super::choice::{RawCondition, RawDurability, RawOverlap, RawReadiness, RawStdin, RawTriggerType, RawWhenFull};
 use super::quantity::{RawDuration, RawSignal, RawSize};
 use super::restarts::{RawBackoff, RawOnDependenceRestart, RawRestart, RawRestartLimit};
@@ -155,6 +156,22 @@ pub(super) struct RawProcess {
     /// Where its stdin comes from: nowhere, or whoever attaches first.
     #[schemars(extend("default" = "null"))]
     pub stdin: Option<RawStdin>,
+    /// The user it runs as, by name or number; only root can start a process as another. Not on Windows.
+    pub user: Option<At<RawAccount>>,
+    /// The group it runs in; the user's own by default. Not on Windows.
+    pub group: Option<At<RawAccount>>,
+    /// The permissions that new files do not get. Not on Windows.
+    pub umask: Option<At<RawMode>>,
+    /// Its niceness, from -20 (first) to 19 (last). Not on Windows.
+    pub nice: Option<At<i64>>,
+    /// Limits of resources (setrlimit) by name, such as nofile, core, as, cpu, nproc. Not on Windows.
+    #[serde(default)]
+    pub limits: Entries<At<RawLimit>>,
+    /// The most memory that a run and all it starts may use (Linux with a writable cgroup v2; elsewhere it is told to
+    /// be without effect).
+    pub memory: Option<At<RawSize>>,
+    /// The most processors that a run and all it starts may use, such as 0.5 (as `memory`).
+    pub cpu: Option<At<f64>>,
 }
 
 /// Rotation of a log.

@@ -11,9 +11,10 @@ use tokio::task::JoinHandle;
 use super::boot;
 use super::group::Members;
 use super::journal::{self, Left, Main, NotedRun};
-use super::perform::{Performer, Run};
+use super::perform::{Leaders, Performer, Run};
 use super::pids;
 use super::processes::{self, Watch};
+use super::rest::Rest;
 use crate::layout::Layout;
 use crate::server::Identity;
 use crate::signal;
@@ -49,6 +50,7 @@ impl Performer {
                 run: *run,
                 internal_name: internal_name.clone(),
                 control,
+                uid: self.let_in(self.plan.process(instance.prc)),
             });
             self.output.open(&internal_name, log);
             found.push((*run, self.take_over(*run, internal_name, of_run)));
@@ -82,7 +84,9 @@ impl Performer {
         if is_new {
             self.journal.borrow_mut().note_run(noted);
         }
-        self.runs.insert(run, Run { internal_name: internal_name.clone(), pid, group: Rc::new(Members::Left(main)) });
+        let rest = Rest::of_left(&run.to_string(), &internal_name, pid);
+        let group = Rc::new(Members::Left(main, rest));
+        self.runs.insert(run, Run { internal_name: internal_name.clone(), pid, group });
         let (None, Some(watch)) = (ended, watch) else {
             return Found::Ended { outcome: ended.unwrap_or(Outcome::Unknown) };
         };
@@ -155,6 +159,11 @@ async fn stop(stray: Stray, of_run: Remains, hurry: &Notify, report: impl Fn(Fac
         }
     };
     let mut outcome = Outcome::Unknown;
+    let left = |main: &Main| {
+        let rest = Rest::of_left(&stray.run.to_string(), &stray.internal_name, main.pid);
+        Members::Left(main.clone(), rest)
+    };
+    let members = main.as_ref().map(left);
     if let Some((watch, main)) = watch.zip(main.as_ref()) {
         report(facts(EventKind::Stopping, None));
         processes::signal_group(main, signal::number(&noted.stop_signal).unwrap_or(15));
@@ -163,12 +172,12 @@ async fn stop(stray: Stray, of_run: Remains, hurry: &Notify, report: impl Fn(Fac
             () = hurry.notified() => {}
             () = tokio::time::sleep(noted.stop_grace) => {}
         }
-        Members::Left(main.clone()).kill();
+        members.iter().for_each(Members::kill);
         watch.ended().await;
         outcome = watch.outcome().await;
     }
-    if let Some(main) = &main {
-        Members::Left(main.clone()).end().await;
+    if let Some(members) = members {
+        members.end(&Leaders::default()).await;
     }
     report(facts(EventKind::Exited, Some(outcome)));
     report(facts(EventKind::Stopped, None));
@@ -181,14 +190,20 @@ pub(super) async fn end_all(layout: &Layout) {
     let Some(left) = left.filter(|left| left.boot == boot::id()) else { return };
     let unknown = left.runs.values().filter(|noted| noted.main.is_none()).map(|noted| noted.run.to_string());
     let found = processes::find_runs(&unknown.collect());
-    let mains = left.runs.values().filter_map(|noted| noted.main.clone());
-    let mains: Vec<Main> = mains.chain(found.into_values().filter_map(main_of)).collect();
+    let of_run = |noted: &NotedRun| {
+        let run = noted.run.to_string();
+        let main = noted.main.clone().or_else(|| main_of(*found.get(&run)?))?;
+        let rest = Rest::of_left(&run, &noted.internal_name, main.pid);
+        Some((main, rest))
+    };
+    let all: Vec<(Main, Rest)> = left.runs.values().filter_map(of_run).collect();
     // All at once: each look goes through every process there is.
-    for pid in processes::groups_there(mains.iter()) {
-        mains.iter().filter(|main| main.pid == pid).for_each(|main| processes::signal_group(main, KILL));
+    for pid in processes::groups_there(all.iter().map(|(main, _)| main)) {
+        let of_group = all.iter().filter(|(main, _)| main.pid == pid);
+        of_group.for_each(|(main, _)| processes::signal_group(main, KILL));
     }
-    for main in mains {
-        Members::Left(main).end().await;
+    for (main, rest) in all {
+        Members::Left(main, rest).end(&Leaders::default()).await;
     }
 }
 

@@ -22,7 +22,6 @@ impl Descriptors {
     }
 
     /// The limit that was found, for a child that sets its own.
-    #[cfg(target_os = "linux")]
     pub(super) fn found(self) -> rustix::process::Rlimit {
         self.found
     }

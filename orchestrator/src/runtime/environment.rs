@@ -8,6 +8,8 @@ use std::{env, fs};
 
 use copo_proto::env as names;
 
+#[cfg(unix)]
+use super::account::Credentials;
 use super::spawn::{SpawnError, why};
 use crate::config::env_file::{self, EnvFileError};
 use crate::plan::ProcessSpec;
@@ -25,6 +27,18 @@ impl Environment {
         let mut inherited = Self { variables: own.filter(|(name, _)| !is_ours(name)).collect() };
         inherited.set(names::HOME, home);
         inherited
+    }
+
+    /// What a program finds that runs as this user; copo.toml may say otherwise.
+    #[cfg(unix)]
+    pub(super) fn become_user(&mut self, credentials: &Credentials) {
+        if let Some(person) = &credentials.person {
+            for (name, value) in
+                [("HOME", &person.home), ("USER", &person.name), ("LOGNAME", &person.name), ("SHELL", &person.shell)]
+            {
+                self.set(name, value);
+            }
+        }
     }
 
     /// Adds what copo.toml says of one process; its `env_file` is read anew.

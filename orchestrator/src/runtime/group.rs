@@ -1,4 +1,5 @@
-//! The process group of a run: signalled, killed, and watched until nothing of it is left.
+//! The process group of a run: signalled, killed, and watched until nothing of it is left. On Linux what has left the
+//! group belongs to it all the same: it is found in the run's cgroup, or else among our own descendants.
 //!
 //! The main process is a zombie until [`Group::reap`], so that the group's number cannot go to strangers before its last
 //! kill. On Linux the orchestrator takes orphans in (PR_SET_CHILD_SUBREAPER) and reaps them: under a pid 1 that does not,
@@ -13,7 +14,9 @@ use std::io;
 use std::time::Duration;
 
 use super::journal::Main;
+use super::perform::Leaders;
 use super::processes;
+use super::rest::Rest;
 use crate::signal;
 
 /// First pause between two looks at a group that is dying; each further one is twice as long.
@@ -27,7 +30,7 @@ pub(super) enum Members {
     /// Its main process is our child.
     Own(Group),
     /// It is another's, by whom its number is set free at any time.
-    Left(Main),
+    Left(Main, Rest),
 }
 
 impl Members {
@@ -35,7 +38,7 @@ impl Members {
     pub(super) fn signal(&self, name: &str) -> io::Result<()> {
         match self {
             Self::Own(group) => group.signal(name),
-            Self::Left(main) => {
+            Self::Left(main, _) => {
                 let number = signal::number(name).ok_or_else(|| io::Error::other(format!("no such signal: {name}")))?;
                 self.reach(main, number);
                 Ok(())
@@ -47,18 +50,23 @@ impl Members {
     pub(super) fn kill(&self) {
         match self {
             Self::Own(group) => group.kill(),
-            Self::Left(main) => self.reach(main, KILL),
+            Self::Left(main, _) => self.reach(main, KILL),
         }
     }
 
     /// Kills what is left and returns when nothing is.
-    pub(super) async fn end(&self) {
+    pub(super) async fn end(&self, leaders: &Leaders) {
         match self {
-            Self::Own(group) => group.end().await,
-            Self::Left(main) => {
+            Self::Own(group) => group.end(leaders).await,
+            Self::Left(main, rest) => {
                 let mut pause = FIRST_LOOK;
-                while !Group::of_another_is_gone(main.pid) && self.is_there(main) {
-                    processes::signal_group(main, KILL);
+                loop {
+                    let is_there = !Group::of_another_is_gone(main.pid) && self.is_there(main);
+                    if is_there {
+                        processes::signal_group(main, KILL);
+                    } else if !rest.kill(leaders) {
+                        return;
+                    }
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(LAST_LOOK);
                 }
@@ -82,15 +90,16 @@ const KILL: i32 = 9;
 
 impl Group {
     /// Kills what is left and returns when nothing is.
-    pub(super) async fn end(&self) {
+    pub(super) async fn end(&self, leaders: &Leaders) {
         self.kill();
         self.reap();
         let mut pause = FIRST_LOOK;
-        while !self.is_gone() {
+        while !self.is_gone() || self.rest.kill(leaders) {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LAST_LOOK);
             // A process that was being born in the group while it was killed.
             self.kill();
+            leaders.reap_orphans();
         }
     }
 }
@@ -104,17 +113,20 @@ mod unix {
     use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, test_kill_process_group, waitpgid, waitpid};
 
     use crate::runtime::child::pid_of;
+    use crate::runtime::rest::Rest;
     use crate::signal;
 
     /// A run's process group; its number is that of its main process.
     #[derive(Debug)]
     pub struct Group {
         leader: Pid,
+        /// What has left it.
+        pub rest: Rest,
     }
 
     impl Group {
-        pub fn of(leader: u32) -> Self {
-            Self { leader: pid_of(leader) }
+        pub fn of(leader: u32, rest: Rest) -> Self {
+            Self { leader: pid_of(leader), rest }
         }
 
         /// Sends the signal of this name.
@@ -122,10 +134,12 @@ mod unix {
             let number = signal::number(name).ok_or_else(|| io::Error::other(format!("no such signal: {name}")))?;
             // SAFETY: the number is one of the platform's own, and it is only sent, never handled or blocked.
             let signal = unsafe { Signal::from_raw_unchecked(number) };
+            self.rest.look(self.leader.as_raw_pid().unsigned_abs());
             kill_process_group(self.leader, signal).map_err(io::Error::from)
         }
 
         pub fn kill(&self) {
+            self.rest.look(self.leader.as_raw_pid().unsigned_abs());
             // Nothing left to kill is what is wanted.
             let _ = kill_process_group(self.leader, Signal::KILL);
         }
@@ -203,6 +217,7 @@ mod windows {
         SetInformationJobObject, TerminateJobObject,
     };
 
+    use crate::runtime::rest::Rest;
     use crate::signal;
 
     /// A run's job object: everything it starts is in it, and ends with the orchestrator.
@@ -210,6 +225,8 @@ mod windows {
     pub struct Group {
         leader: u32,
         job: OwnedHandle,
+        /// Nothing leaves a job.
+        pub rest: Rest,
     }
 
     impl Group {
@@ -234,7 +251,7 @@ mod windows {
                 ) != 0
                     && AssignProcessToJobObject(job.as_raw_handle(), process.as_raw_handle()) != 0
             };
-            if assigned { Ok(Self { leader, job }) } else { Err(io::Error::last_os_error()) }
+            if assigned { Ok(Self { leader, job, rest: Rest::new() }) } else { Err(io::Error::last_os_error()) }
         }
 
         /// Asks (CTRL_BREAK: the only event that can be sent to one group), or kills.
@@ -291,7 +308,7 @@ mod windows {
 
 /// Reaps orphans when they end, for ever.
 #[cfg(target_os = "linux")]
-pub(super) async fn reap_orphans(leaders: super::perform::Leaders) {
+pub(super) async fn reap_orphans(leaders: Leaders) {
     use tokio::signal::unix::{SignalKind, signal};
     match signal(SignalKind::child()) {
         Ok(mut ended) => {

@@ -4,8 +4,14 @@
 //! [`run`] is the whole life of an orchestrator. The process it is called in belongs to it: it reaps every child, handles
 //! the signals that end it, and takes over as the parent of orphans.
 
+#[cfg(unix)]
+mod access;
+#[cfg(unix)]
+mod account;
 mod adopt;
 mod boot;
+#[cfg(target_os = "linux")]
+mod cgroup;
 mod child;
 pub mod clock;
 mod deadline;
@@ -24,9 +30,12 @@ mod perform;
 mod pids;
 mod processes;
 mod reports_file;
+mod rest;
 mod spawn;
 mod start;
 mod stdio;
+#[cfg(target_os = "linux")]
+mod strays;
 mod termination;
 
 use std::path::PathBuf;
@@ -110,7 +119,7 @@ pub fn run(plan: Plan, layout: Layout, options: RunOptions) -> Result<u8, RunErr
 
 /// From up to down.
 async fn live(started: Started) -> u8 {
-    let Started { lock, listener, terminations, mut driver, findings, strays, first } = started;
+    let Started { lock, listener, terminations, mut driver, findings, notes, strays, first } = started;
     let hub = Rc::clone(&driver.performer.hub);
     let output = Rc::clone(&driver.performer.output);
     let layout = driver.performer.layout.clone();
@@ -125,17 +134,26 @@ async fn live(started: Started) -> u8 {
     for finding in findings {
         hub.report(own_facts(EventKind::Damaged, Some(finding)));
     }
+    for facts in notes {
+        hub.report(facts);
+    }
     for event in first {
         // The receiver is the driver's own.
         let _ = events.send(event);
     }
     let exit_code = driver.drive().await;
     strays.end().await;
+    #[cfg(target_os = "linux")]
+    strays::end_all().await;
 
     output.reports(layout.reports(), hub.reports_json());
     hub.close().await;
     output.close();
     start::remove_files(&layout);
+    #[cfg(unix)]
+    access::close(&layout);
+    #[cfg(target_os = "linux")]
+    driver.performer.cgroups.remove();
     if hub.purge_requested()
         && let Err(error) = start::remove_context(&layout)
     {
@@ -158,6 +176,15 @@ pub fn sweep(layout: &Layout, purge: bool) -> std::io::Result<()> {
     start::remove_files(layout);
     let _ = std::fs::remove_file(layout.state());
     if purge { start::remove_context(layout) } else { Ok(()) }
+}
+
+/// Why the memory and the processors of a process cannot be limited here, in words; `None`: they can.
+#[must_use]
+pub fn why_no_limits() -> Option<String> {
+    #[cfg(target_os = "linux")]
+    return cgroup::why_no_limits();
+    #[cfg(not(target_os = "linux"))]
+    Some("only Linux has cgroups".to_owned())
 }
 
 /// A report of the orchestrator about itself.

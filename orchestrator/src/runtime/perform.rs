@@ -10,16 +10,22 @@ use copo_proto::v1::{EventKind, Facts};
 use copo_proto::{env as names, name};
 use tokio::sync::mpsc::UnboundedSender;
 
+#[cfg(unix)]
+use super::access;
+#[cfg(target_os = "linux")]
+use super::cgroup::{Cgroup, Cgroups};
 use super::environment::Environment;
 use super::group::{Members, Orphans};
 use super::journal::{Journal, Main, NotedRun};
 use super::output::Output;
 use super::pids;
 use super::processes;
-use super::spawn::{Launch, SpawnError, Spawned, Spawner};
+#[cfg(unix)]
+use super::spawn::Attributes;
+use super::spawn::{self, Launch, SpawnError, Spawned, Spawner};
 use super::start;
 use crate::layout::Layout;
-use crate::plan::Plan;
+use crate::plan::{Plan, ProcessSpec};
 use crate::server::{Hub, Identity};
 use crate::supervisor::{Action, Event, Instance, RunId, Spawn};
 
@@ -36,6 +42,8 @@ pub(super) struct Performer {
     /// The folder of the `copo` binary, last on every child's PATH.
     pub(super) binary_folder: Option<PathBuf>,
     pub(super) spawner: Spawner,
+    #[cfg(target_os = "linux")]
+    pub(super) cgroups: Rc<Cgroups>,
     pub(super) leaders: Leaders,
     pub(super) runs: HashMap<RunId, Run>,
     pub(super) journal: Rc<RefCell<Journal>>,
@@ -53,6 +61,11 @@ pub(super) struct Run {
 pub(super) struct Leaders(Rc<RefCell<HashSet<u32>>>);
 
 impl Leaders {
+    /// Is it a main process?
+    pub(super) fn has(&self, pid: u32) -> bool {
+        self.0.borrow().contains(&pid)
+    }
+
     /// Reaps the orphans that have come to us and ended.
     pub(super) fn reap_orphans(&self) {
         let leaders = self.0.borrow();
@@ -113,7 +126,14 @@ impl Performer {
     fn start(&self, spawn: &Spawn, internal_name: &str) -> Result<Spawned, SpawnError> {
         let spec = self.plan.process(spawn.instance.prc);
         let token = token()?;
-        let mut env = self.inherited.clone().configured(spec)?;
+        #[cfg(unix)]
+        let attributes = Attributes::of(&spec.attributes).map_err(SpawnError::lasting)?;
+        let mut env = self.inherited.clone();
+        #[cfg(unix)]
+        if let Some(credentials) = &attributes.credentials {
+            env.become_user(credentials);
+        }
+        let mut env = env.configured(spec)?;
         if let Some(folder) = &self.binary_folder {
             env.append_to_path(folder);
         }
@@ -138,6 +158,7 @@ impl Performer {
             run: spawn.run,
             internal_name: internal_name.to_owned(),
             control: spec.control,
+            uid: self.let_in(spec),
         });
         self.spawner.spawn(&Launch {
             program: spec.executable_path.clone(),
@@ -146,7 +167,33 @@ impl Performer {
             cwd: spec.cwd.clone(),
             env,
             stdin: spec.stdin,
+            #[cfg(unix)]
+            attributes,
+            #[cfg(target_os = "linux")]
+            cgroup: self.cgroup(internal_name, spec)?,
         })
+    }
+
+    /// The user of a process, where that is another than ours, with the way to the server opened for it.
+    pub(super) fn let_in(&self, spec: &ProcessSpec) -> Option<u32> {
+        #[cfg(unix)]
+        {
+            let credentials = Attributes::of(&spec.attributes).ok()?.credentials?;
+            access::open(&self.layout, credentials.uid);
+            Some(credentials.uid)
+        }
+        #[cfg(not(unix))]
+        {
+            let _ = spec;
+            None
+        }
+    }
+
+    /// The instance's cgroup, with its limits.
+    #[cfg(target_os = "linux")]
+    fn cgroup(&self, internal_name: &str, spec: &ProcessSpec) -> Result<Option<Cgroup>, SpawnError> {
+        let cgroup = self.cgroups.of(internal_name, &spec.attributes);
+        cgroup.map_err(|error| SpawnError::lasting(format!("cannot limit its memory and cpu: {}", spawn::why(&error))))
     }
 
     fn started(&mut self, run: RunId, instance: Instance, internal_name: String, spawned: Spawned) {
@@ -196,7 +243,7 @@ impl Performer {
         let (layout, output, leaders) = (self.layout.clone(), Rc::clone(&self.output), self.leaders.clone());
         let journal = Rc::clone(&self.journal);
         tokio::task::spawn_local(async move {
-            group.end().await;
+            group.end(&leaders).await;
             leaders.0.borrow_mut().remove(&pid);
             leaders.reap_orphans();
             // Who is told of the end finds all that was written in the log.

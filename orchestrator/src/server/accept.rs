@@ -48,8 +48,8 @@ async fn admit(stream: Stream, hub: Rc<Hub>) {
         let message = format!("cannot take the connection: {} are open already", hub.limits().connections);
         return refuse(&stream, ErrorCode::Internal, message).await;
     };
-    match stream.check_peer() {
-        Ok(()) => session::run(stream, hub).await,
+    match stream.check_peer(|uid| hub.has_user(uid)) {
+        Ok(guest) => session::run(stream, hub, guest).await,
         Err(why) => {
             debug!("refused a connection: {why}");
             refuse(&stream, ErrorCode::Unauthorized, format!("cannot admit the connection: {why}")).await;

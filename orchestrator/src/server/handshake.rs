@@ -17,11 +17,18 @@ const DEFAULT_NAME: &str = "cli";
 /// How many bytes of unacknowledged sends a client may have under way.
 const WINDOW_BYTES: u64 = 8 * 1024 * 1024;
 
-/// Admits who says Hello, or says why not. An admitted connection is registered and has its Welcome said to it.
-pub(super) fn admit(hub: &Rc<Hub>, hello: &v1::Hello) -> Result<Rc<Line>, v1::Error> {
+/// Admits who says Hello, or says why not. An admitted connection is registered and has its Welcome said to it. A `guest`,
+/// another user, is admitted as a run of that user only.
+pub(super) fn admit(hub: &Rc<Hub>, hello: &v1::Hello, guest: Option<u32>) -> Result<Rc<Line>, v1::Error> {
     check_version(hello)?;
     let client = client_id(&hello.client_id)?;
     let speaker = identify(hub, hello)?;
+    if let Some(uid) = guest
+        && speaker.run().is_none_or(|run| run.uid != Some(uid))
+    {
+        let message = format!("cannot admit the connection: uid {uid} shows no token of a run of its own");
+        return Err(error(ErrorCode::Unauthorized, message));
+    }
     let known = match &client {
         Some(client) => hub.join(client, &speaker)?,
         None => Known::default(),

@@ -27,16 +27,19 @@ pub struct Identity {
     pub internal_name: String,
     /// May it control others?
     pub control: bool,
+    /// The user it runs as, where that is not the orchestrator's own.
+    pub uid: Option<u32>,
 }
 
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The token stays out: what is printed ends up in logs.
-        let Self { token: _, run, internal_name, control } = self;
+        let Self { token: _, run, internal_name, control, uid } = self;
         f.debug_struct("Identity")
             .field("run", run)
             .field("internal_name", internal_name)
             .field("control", control)
+            .field("uid", uid)
             .finish_non_exhaustive()
     }
 }
@@ -47,6 +50,7 @@ pub(super) struct Admitted {
     pub(super) run: RunId,
     pub(super) internal_name: String,
     pub(super) control: bool,
+    pub(super) uid: Option<u32>,
     fenced: Cell<bool>,
     /// When it is asked to stop: the time it is killed.
     killed_at: Cell<Option<Instant>>,
@@ -134,9 +138,10 @@ pub(super) struct Identities {
 impl Identities {
     /// From here on the identity's token is known.
     pub(super) fn admit(&mut self, identity: Identity) {
-        let Identity { token, run, internal_name, control } = identity;
+        let Identity { token, run, internal_name, control, uid } = identity;
         let digest = digest(&token);
-        let admitted = Admitted { run, internal_name, control, fenced: Cell::new(false), killed_at: Cell::new(None) };
+        let admitted =
+            Admitted { run, internal_name, control, uid, fenced: Cell::new(false), killed_at: Cell::new(None) };
         self.by_token.insert(digest, Rc::new(admitted));
         self.by_run.insert(run, digest);
     }
@@ -144,6 +149,11 @@ impl Identities {
     /// The run a token belongs to, ended or not.
     pub(super) fn of_token(&self, token: &str) -> Option<Rc<Admitted>> {
         self.by_token.get(&digest(token)).cloned()
+    }
+
+    /// Does, or did, a run run as this user?
+    pub(super) fn has_user(&self, uid: u32) -> bool {
+        self.by_token.values().any(|run| run.uid == Some(uid))
     }
 
     /// A run by its id.
@@ -177,7 +187,7 @@ mod tests {
     use crate::supervisor::RunSeed;
 
     fn identity(run: RunId, token: &str) -> Identity {
-        Identity { token: token.into(), run, internal_name: "a-1".into(), control: false }
+        Identity { token: token.into(), run, internal_name: "a-1".into(), control: false, uid: None }
     }
 
     #[test]

@@ -31,15 +31,15 @@ use crate::context::Send;
 /// How long a peer may take to read the last that is said to it.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// The whole life of a connection whose peer is checked.
-pub(super) async fn run(stream: Stream, hub: Rc<Hub>) {
+/// The whole life of a connection whose peer is checked; `guest` is its uid when that is not the orchestrator's own.
+pub(super) async fn run(stream: Stream, hub: Rc<Hub>, guest: Option<u32>) {
     let mut inbox = Inbox::new(MAX_HELLO);
     let hello = match read_hello(&stream, &mut inbox, hub.limits().hello).await {
         Ok(Some(hello)) => hello,
         Ok(None) => return,
         Err(error) => return say_last(&stream, &[], server_message::Kind::Error(error)).await,
     };
-    let line = match handshake::admit(&hub, &hello) {
+    let line = match handshake::admit(&hub, &hello, guest) {
         Ok(line) => line,
         Err(error) => return say_last(&stream, &[], server_message::Kind::Error(error)).await,
     };

@@ -2,9 +2,10 @@
 //!
 //! `print TEXT`, `error TEXT` (to stderr), `exit CODE`, `abort`, `sleep` (for ever), `wait-file PATH`, `touch PATH`,
 //! `append PATH TEXT`, `env NAME` (prints it), `args` (prints the rest), `on-term CODE` (exit with it on SIGTERM),
-//! `ignore-term`, `grandchild` (a sleeping child that ignores SIGTERM; prints its pid), `lines N` (prints N numbered
+//! `ignore-term`, `grandchild` (a sleeping child that ignores SIGTERM; prints its pid), `stray` (one in a session of its
+//! own), `daemon` (one whose parent has ended as well), `bare-daemon` (one that has an empty environment, too), `lines N` (prints N numbered
 //! lines), `send KEY TEXT`, `send-many N`, `ready`, `report TEXT`, `wait-stop`, `follow PATTERN N` (prints N records),
-//! `cat` (stdin to stdout), `cwd` (prints it), `pid` (prints it).
+//! `cat` (stdin to stdout), `cwd` (prints it), `pid` (prints it), `ids` (prints as whom it runs, and its limits).
 
 use std::io::Write;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -32,7 +33,12 @@ fn perform(verb: &str, args: &mut impl Iterator<Item = String>) {
         "args" => say(&args.collect::<Vec<_>>().join("|")),
         "on-term" => exit_on_term(next().parse().expect("an exit code")),
         "ignore-term" => ignore_term(),
-        "grandchild" => grandchild(),
+        "grandchild" => grandchild(false, false),
+        "stray" => grandchild(true, false),
+        "bare-stray" => grandchild(true, true),
+        "daemon" => run_to_its_end("stray"),
+        "bare-daemon" => run_to_its_end("bare-stray"),
+        "ids" => say(&ids()),
         "lines" => lines(next().parse().expect("a count")),
         "send" => client().udd_send_key_sync(&next(), next().as_bytes()).map(drop).expect("the record is taken"),
         "send-many" => send_many(next().parse().expect("a count")),
@@ -132,8 +138,54 @@ fn ignore_term() {}
 
 /// Never waited for: it is to outlive this process, or to be killed with its group.
 #[allow(clippy::zombie_processes)]
-fn grandchild() {
-    let program = std::env::current_exe().expect("this program has a path");
-    let child = std::process::Command::new(program).args(["ignore-term", "sleep"]).spawn().expect("the puppet runs");
-    say(&child.id().to_string());
+fn grandchild(own_session: bool, is_bare: bool) {
+    let mut command = puppet();
+    command.args(["ignore-term", "sleep"]);
+    if is_bare {
+        command.env_clear();
+    }
+    if own_session {
+        lead_a_session(&mut command);
+    }
+    say(&command.spawn().expect("the puppet runs").id().to_string());
+}
+
+fn run_to_its_end(verb: &str) {
+    assert!(puppet().arg(verb).status().expect("the puppet runs").success());
+}
+
+fn puppet() -> std::process::Command {
+    std::process::Command::new(std::env::current_exe().expect("this program has a path"))
+}
+
+#[cfg(unix)]
+fn lead_a_session(command: &mut std::process::Command) {
+    // SAFETY: setsid is async-signal-safe.
+    unsafe {
+        std::os::unix::process::CommandExt::pre_exec(command, || {
+            if libc::setsid() < 0 { Err(std::io::Error::last_os_error()) } else { Ok(()) }
+        });
+    }
+}
+
+#[cfg(not(unix))]
+fn lead_a_session(_command: &mut std::process::Command) {}
+
+/// uid, gid, niceness, umask, limit of open files, limit of the core file.
+#[cfg(unix)]
+fn ids() -> String {
+    let limit = |resource| {
+        let limit = rustix::process::getrlimit(resource);
+        limit.current.map_or("infinity".to_owned(), |limit| limit.to_string())
+    };
+    let umask = rustix::process::umask(rustix::fs::Mode::empty()).as_raw_mode();
+    let nice = rustix::process::getpriority_process(None).expect("a niceness");
+    let (nofile, core) = (limit(rustix::process::Resource::Nofile), limit(rustix::process::Resource::Core));
+    let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+    format!("{uid} {gid} {nice} {umask:o} {nofile} {core}")
+}
+
+#[cfg(not(unix))]
+fn ids() -> String {
+    String::new()
 }

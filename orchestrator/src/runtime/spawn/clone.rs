@@ -21,10 +21,15 @@ use std::path::Path;
 use memmap2::{MmapMut, MmapOptions};
 use rustix::io::{DupFlags, Errno, dup3, fcntl_dupfd_cloexec};
 
-use super::Launch;
-use super::attributes::Attributes;
+use super::attributes::{Attributes, Unset};
+use super::{Launch, Obstacle};
+use crate::runtime::cgroup::Cgroup;
 
 const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+/// What failed, when it is the program itself: its error says what is wrong with it.
+const PROGRAM: &str = "its program";
+const FOLDER: &str = "its working folder";
 /// The child's stack: it calls nothing deep.
 const STACK: usize = 64 * 1024;
 
@@ -55,7 +60,7 @@ pub(super) struct Cloner {
     works: Cell<bool>,
 }
 
-/// What `clone3` is told (clone(2), `struct clone_args`, its first version).
+/// What `clone3` is told (clone(2), `struct clone_args`).
 #[repr(C, align(8))]
 #[derive(Default)]
 struct CloneArgs {
@@ -67,6 +72,9 @@ struct CloneArgs {
     stack: u64,
     stack_size: u64,
     tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
 }
 
 /// What the child is to do, and what kept it from that.
@@ -79,7 +87,8 @@ struct Job<'a> {
     stdin: c_int,
     first_closed: c_int,
     attributes: &'a Attributes,
-    error: c_int,
+    /// What could not be done; the number 0 is nothing.
+    failed: Unset,
 }
 
 impl Cloner {
@@ -100,7 +109,7 @@ impl Cloner {
         launch: &Launch,
         attributes: &Attributes,
         ends: &Ends<'_>,
-    ) -> io::Result<Option<Cloned>> {
+    ) -> Result<Option<Cloned>, Obstacle> {
         if !self.works.get() {
             return Ok(None);
         }
@@ -116,21 +125,32 @@ impl Cloner {
             stdin: self.stdin.as_raw_fd(),
             first_closed: highest + 1,
             attributes,
-            error: 0,
+            failed: Unset { what: PROGRAM, errno: 0 },
         };
         self.fill_slots(ends.output, ends.stdin.unwrap_or(self.null.as_fd()))?;
-        let cloned = start(&mut self.stack.borrow_mut(), &mut job);
+        let cgroup = launch.cgroup.as_ref().map(Cgroup::open).transpose()?;
+        let cloned = start(&mut self.stack.borrow_mut(), &mut job, cgroup.as_ref());
         // Nobody may hold a child's end but the child: its closing would go unseen.
         self.fill_slots(self.null.as_fd(), self.null.as_fd())?;
-        match (cloned, job.error) {
-            (Ok(cloned), 0) => Ok(Some(cloned)),
-            (Ok(cloned), error) => {
+        match (cloned, job.failed) {
+            (Ok(cloned), Unset { errno: 0, .. }) => Ok(Some(cloned)),
+            (Ok(cloned), failed) => {
                 give_up(&cloned);
-                if error == libc::ENOSYS { self.not_here() } else { Err(io::Error::from_raw_os_error(error)) }
+                match failed {
+                    Unset { errno: libc::ENOSYS, .. } => Ok(self.not_here()),
+                    // Whether it is the folder that is missing is looked up later.
+                    Unset { what: PROGRAM, errno }
+                    | Unset { what: FOLDER, errno: errno @ (libc::ENOENT | libc::ENOTDIR) } => {
+                        Err(io::Error::from_raw_os_error(errno).into())
+                    }
+                    unset => Err(unset.into()),
+                }
             }
-            // Too old (ENOSYS, EINVAL) or forbidden (EPERM, as container runtimes answer).
-            (Err(Errno::NOSYS | Errno::INVAL | Errno::PERM), _) => self.not_here(),
-            (Err(error), _) => Err(error.into()),
+            // Too old (ENOSYS, EINVAL, E2BIG) or forbidden (EPERM, as container runtimes answer).
+            (Err(Errno::NOSYS | Errno::INVAL | Errno::TOOBIG | Errno::PERM), _) => Ok(self.not_here()),
+            // Its cgroup does not take it like this; a moment after its start it may.
+            (Err(_), _) if cgroup.is_some() => Ok(None),
+            (Err(error), _) => Err(io::Error::from(error).into()),
         }
     }
 
@@ -140,10 +160,10 @@ impl Cloner {
         self.works.set(false);
     }
 
-    fn not_here(&self) -> io::Result<Option<Cloned>> {
+    fn not_here(&self) -> Option<Cloned> {
         tracing::info!("children are started by posix_spawn: this system does not let us share our memory with them");
         self.works.set(false);
-        Ok(None)
+        None
     }
 
     fn fill_slots(&self, output: BorrowedFd<'_>, stdin: BorrowedFd<'_>) -> io::Result<()> {
@@ -191,15 +211,16 @@ fn give_up(cloned: &Cloned) {
 }
 
 /// Makes the child and returns when it has executed its program, or has ended.
-fn start(stack: &mut MmapMut, job: &mut Job<'_>) -> Result<Cloned, Errno> {
+fn start(stack: &mut MmapMut, job: &mut Job<'_>, cgroup: Option<&OwnedFd>) -> Result<Cloned, Errno> {
     let mut pidfd: c_int = -1;
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_FILES | libc::CLONE_PIDFD;
     let args = CloneArgs {
-        flags: flags as u64 | CLONE_CLEAR_SIGHAND,
+        flags: flags as u64 | CLONE_CLEAR_SIGHAND | cgroup.map_or(0, |_| CLONE_INTO_CGROUP),
         pidfd: (&raw mut pidfd) as u64,
         exit_signal: libc::SIGCHLD as u64,
         stack: stack.as_mut_ptr() as u64,
         stack_size: stack.len() as u64,
+        cgroup: cgroup.map_or(0, |cgroup| cgroup.as_raw_fd() as u64),
         ..CloneArgs::default()
     };
     // SAFETY: both sets are plain values that the calls fill. With all signals blocked the child, which inherits the
@@ -287,45 +308,46 @@ extern "C" fn child(job: *mut c_void) -> ! {
     // nobody else touches meanwhile. `_exit` may be called anywhere.
     unsafe {
         let job = &mut *job.cast::<Job<'_>>();
-        job.error = become_program(job);
+        job.failed = become_program(job);
         libc::_exit(127)
     }
 }
 
-/// The number of the error that kept the program from running.
+/// What kept the program from running.
 ///
 /// # Safety
 /// To be called in the child alone; every call in here is async-signal-safe.
-unsafe fn become_program(job: &Job<'_>) -> c_int {
+unsafe fn become_program(job: &Job<'_>) -> Unset {
+    let failed = |what| Unset { what, errno: errno() };
     // SAFETY: all pointers of the job are valid C strings and arrays of them; what is changed (descriptors, group, limits,
     // folder, signals) is this process's own: the descriptor table from the first line on, the rest from its birth.
     unsafe {
         let first_closed = job.first_closed as libc::c_uint;
         if libc::syscall(libc::SYS_close_range, first_closed, libc::c_uint::MAX, libc::CLOSE_RANGE_UNSHARE) != 0 {
             // Until here the table is our parent's: nothing of it may be touched.
-            return libc::ENOSYS;
+            return Unset { what: PROGRAM, errno: libc::ENOSYS };
         }
         if libc::dup2(job.stdin, 0) < 0
             || libc::dup2(job.output, 1) < 0
             || libc::dup2(job.output, 2) < 0
             || libc::setpgid(0, 0) != 0
         {
-            return errno();
+            return failed("its descriptors");
         }
         // Whoever started us may have left some open that are not to be inherited on. Before Linux 5.11 they are.
         libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
-        if let Err(error) = job.attributes.apply() {
-            return error;
+        if let Err(unset) = job.attributes.apply() {
+            return unset;
         }
         if libc::chdir(job.folder) != 0 {
-            return errno();
+            return failed(FOLDER);
         }
         let mut none = std::mem::zeroed::<libc::sigset_t>();
         libc::sigemptyset(&raw mut none);
         libc::signal(libc::SIGPIPE, libc::SIG_DFL);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
         libc::execve(job.program, job.argv, job.envp);
-        errno()
+        failed(PROGRAM)
     }
 }
 

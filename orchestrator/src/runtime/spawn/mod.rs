@@ -2,7 +2,7 @@
 //!
 //! [`Spawner::spawn`] is the one door: how a platform makes a process stands behind it, and nobody else knows.
 
-#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+#[cfg(unix)]
 mod attributes;
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod clone;
@@ -16,6 +16,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 #[cfg(unix)]
+pub(super) use attributes::Attributes;
+#[cfg(unix)]
 pub(super) use unix::{OutputEnd, OutputReader, StdinEnd, StdinWriter};
 #[cfg(windows)]
 pub(super) use windows::{OutputEnd, OutputReader, StdinEnd, StdinWriter};
@@ -25,6 +27,8 @@ use unix as sys;
 #[cfg(windows)]
 use windows as sys;
 
+#[cfg(target_os = "linux")]
+use super::cgroup::Cgroup;
 use super::child::Child;
 use super::environment::Environment;
 use super::group::Group;
@@ -45,6 +49,12 @@ pub(super) struct Launch {
     pub env: Environment,
     /// Where its stdin comes from.
     pub stdin: Stdin,
+    /// As whom it runs, and its limits.
+    #[cfg(unix)]
+    pub attributes: Attributes,
+    /// Where it is born, and all that it starts stays.
+    #[cfg(target_os = "linux")]
+    pub cgroup: Option<Cgroup>,
 }
 
 /// A program that runs.
@@ -83,6 +93,22 @@ impl SpawnError {
     }
 }
 
+/// What kept a program from running, as a platform finds it.
+#[derive(Debug)]
+enum Obstacle {
+    /// The program, its folder, or a lack of room.
+    Program(io::Error),
+    /// Something that it was to be given: "cannot set its user: …".
+    #[cfg(unix)]
+    Attribute(String),
+}
+
+impl From<io::Error> for Obstacle {
+    fn from(error: io::Error) -> Self {
+        Self::Program(error)
+    }
+}
+
 /// Starts programs.
 #[derive(Debug)]
 pub(super) struct Spawner {
@@ -101,7 +127,11 @@ impl Spawner {
         if let Some(script) = launch.script.as_deref().filter(|script| !script.exists()) {
             return Err(SpawnError::lasting(format!("{}: no such file", script.display())));
         }
-        self.sys.spawn(&program, launch).map_err(|error| explain(launch, &program, &error))
+        self.sys.spawn(&program, launch).map_err(|obstacle| match obstacle {
+            Obstacle::Program(error) => explain(launch, &program, &error),
+            #[cfg(unix)]
+            Obstacle::Attribute(reason) => SpawnError::lasting(reason),
+        })
     }
 }
 

@@ -9,7 +9,17 @@ fn launch(program: &Path, cwd: &Path) -> Launch {
     let mut env = Environment::default();
     env.set("PATH", "/nowhere:bin:/bin:/usr/bin");
     let (script, args, stdin) = (None, Vec::new(), Stdin::Null);
-    Launch { program: program.to_owned(), script, args, cwd: cwd.to_owned(), env, stdin }
+    Launch {
+        program: program.to_owned(),
+        script,
+        args,
+        cwd: cwd.to_owned(),
+        env,
+        stdin,
+        attributes: Attributes::default(),
+        #[cfg(target_os = "linux")]
+        cgroup: None,
+    }
 }
 
 fn write(path: &Path, text: &str, mode: u32) {

@@ -1,7 +1,7 @@
 //! Unix: the pipes of a child, and posix_spawn through the standard library where `clone` has nothing better.
 //!
 //! `Command` takes posix_spawn (vfork inside, so that nothing of our memory is copied) as long as the program is a path,
-//! there is no closure to run before exec, no uid and no gid; a working folder and a process group are no hindrance
+//! there is no closure to run before exec (for a user, limits and the like there is: then it forks); a working folder and a process group are no hindrance
 //! (std/src/sys/process/unix/unix.rs). It sets SIGPIPE to its default, and leaves the signal mask as ours is: the
 //! runtime empties ours when it starts.
 
@@ -12,18 +12,19 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+#[cfg(target_os = "linux")]
+use copo_proto::env;
 use rustix::io::{Errno, ioctl_fionread, read};
 use tokio::net::unix::pipe;
 
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
-use super::attributes::Attributes;
-#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 use super::clone::{Cloner, Ends};
-use super::{Launch, Spawned};
+use super::{Launch, Obstacle, Spawned};
 use crate::plan::Stdin;
 use crate::runtime::child::Child;
 use crate::runtime::descriptors::Descriptors;
 use crate::runtime::group::Group;
+use crate::runtime::rest::Rest;
 
 /// The end of the output pipe that we keep.
 pub(in crate::runtime) type OutputEnd = OwnedFd;
@@ -60,7 +61,7 @@ impl Spawner {
         Ok(spawner)
     }
 
-    pub(super) fn spawn(&self, program: &Path, launch: &Launch) -> io::Result<Spawned> {
+    pub(super) fn spawn(&self, program: &Path, launch: &Launch) -> Result<Spawned, Obstacle> {
         // Both ends are closed in every other child (FD_CLOEXEC).
         let (output, child_output) = io::pipe()?;
         let (stdin, child_stdin) = match launch.stdin {
@@ -71,7 +72,7 @@ impl Spawner {
             }
         };
         let (pid, child) = self.start(program, launch, child_output.into(), child_stdin)?;
-        Ok(Spawned { pid, child, group: Group::of(pid), output: output.into(), stdin })
+        Ok(Spawned { pid, child, group: group(pid, launch), output: output.into(), stdin })
     }
 
     #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
@@ -81,11 +82,11 @@ impl Spawner {
         launch: &Launch,
         output: OwnedFd,
         stdin: Option<OwnedFd>,
-    ) -> io::Result<(u32, Child)> {
+    ) -> Result<(u32, Child), Obstacle> {
         let ends = Ends { output: output.as_fd(), stdin: stdin.as_ref().map(AsFd::as_fd) };
-        let attributes = Attributes { rlimits: vec![(rustix::process::Resource::Nofile, self.descriptors.found())] };
+        let attributes = launch.attributes.with_open_files(self.descriptors.found());
         match self.cloner.spawn(program, launch, &attributes, &ends)? {
-            Some(cloned) => watched(cloned.pid, Child::of(cloned.pid, cloned.pidfd)),
+            Some(cloned) => watched(cloned.pid, launch, Child::of(cloned.pid, cloned.pidfd)),
             None => self.posix_spawn(program, launch, output, stdin),
         }
     }
@@ -97,7 +98,7 @@ impl Spawner {
         launch: &Launch,
         output: OwnedFd,
         stdin: Option<OwnedFd>,
-    ) -> io::Result<(u32, Child)> {
+    ) -> Result<(u32, Child), Obstacle> {
         self.posix_spawn(program, launch, output, stdin)
     }
 
@@ -107,7 +108,7 @@ impl Spawner {
         launch: &Launch,
         output: OwnedFd,
         stdin: Option<OwnedFd>,
-    ) -> io::Result<(u32, Child)> {
+    ) -> Result<(u32, Child), Obstacle> {
         let mut command = Command::new(program);
         command
             .args(&launch.script)
@@ -119,20 +120,45 @@ impl Spawner {
             .stdin(stdin.map_or_else(Stdio::null, Stdio::from))
             .stdout(output.try_clone()?)
             .stderr(output);
+        if !launch.attributes.is_plain() {
+            let attributes = launch.attributes.with_open_files(self.descriptors.found());
+            let set = move || attributes.apply().map_err(|unset| io::Error::from_raw_os_error(unset.errno));
+            // SAFETY: `apply` is async-signal-safe, and making the error of a number allocates nothing.
+            unsafe { command.pre_exec(set) };
+        }
         // Its end is waited for by `Child`.
         let process = ManuallyDrop::new(command.spawn()?);
-        self.descriptors.restore(process.id());
-        watched(process.id(), Child::watch(process.id()))
+        if launch.attributes.is_plain() {
+            self.descriptors.restore(process.id());
+        }
+        #[cfg(target_os = "linux")]
+        if let Some(Err(error)) = launch.cgroup.as_ref().map(|cgroup| cgroup.take(process.id())) {
+            tracing::warn!("cannot put pid {} into its cgroup: {error}", process.id());
+        }
+        watched(process.id(), launch, Child::watch(process.id()))
     }
 }
 
+/// The run's group, with what it takes to find those who left it.
+fn group(pid: u32, launch: &Launch) -> Group {
+    #[cfg(target_os = "linux")]
+    let rest = Rest::new(&launch.env.get(env::RUN).unwrap_or_default().to_string_lossy(), launch.cgroup.clone());
+    #[cfg(not(target_os = "linux"))]
+    let rest = {
+        let _ = launch;
+        Rest::new()
+    };
+    Group::of(pid, rest)
+}
+
 /// A process whose end nobody would hear of is not left alone.
-fn watched(pid: u32, child: io::Result<Child>) -> io::Result<(u32, Child)> {
-    child.map(|child| (pid, child)).inspect_err(|_| {
-        let group = Group::of(pid);
+fn watched(pid: u32, launch: &Launch, child: io::Result<Child>) -> Result<(u32, Child), Obstacle> {
+    let watched = child.map(|child| (pid, child)).inspect_err(|_| {
+        let group = group(pid, launch);
         group.kill();
         group.reap();
-    })
+    });
+    watched.map_err(Obstacle::from)
 }
 
 /// Reads what a child writes. Made on the thread that reads.

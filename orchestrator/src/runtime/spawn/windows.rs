@@ -19,7 +19,7 @@ use windows_sys::Win32::Storage::FileSystem::{
 use windows_sys::Win32::System::Pipes::{CreateNamedPipeW, PIPE_REJECT_REMOTE_CLIENTS, PIPE_TYPE_BYTE};
 use windows_sys::Win32::System::Threading::{CREATE_NEW_PROCESS_GROUP, CREATE_SUSPENDED};
 
-use super::{Launch, Spawned};
+use super::{Launch, Obstacle, Spawned};
 use crate::plan::Stdin;
 use crate::runtime::child::Child;
 use crate::runtime::group::Group;
@@ -50,8 +50,8 @@ impl Spawner {
     }
 
     #[allow(clippy::unused_self, reason = "as elsewhere")]
-    pub(super) fn spawn(&self, program: &Path, launch: &Launch) -> io::Result<Spawned> {
-        spawn(program, launch)
+    pub(super) fn spawn(&self, program: &Path, launch: &Launch) -> Result<Spawned, Obstacle> {
+        spawn(program, launch).map_err(Obstacle::from)
     }
 }
 

@@ -49,6 +49,11 @@ impl Hub {
         self.identities.borrow().of_token(token)
     }
 
+    /// Does, or did, a run run as this user?
+    pub(in crate::server) fn has_user(&self, uid: u32) -> bool {
+        self.identities.borrow().has_user(uid)
+    }
+
     /// Registers an admitted connection. Another one with its client id is ended.
     pub(in crate::server) fn register(&self, speaker: Speaker, client: Option<[u8; 16]>) -> Rc<Line> {
         let mut lines = self.lines.borrow_mut();

@@ -69,19 +69,25 @@ pub(crate) struct Stream {
     socket: RefCell<Option<AsyncFd<OwnedFd>>>,
     is_full: Cell<bool>,
     is_wide: Cell<bool>,
-    peer: Result<(), String>,
+    /// The peer's uid, as the kernel says.
+    peer: Result<u32, String>,
 }
 
 impl Stream {
     fn new(stream: uds::Stream) -> io::Result<Self> {
-        let peer = check_peer(&stream);
+        let peer = uid_of(&stream);
         let socket = watched(OwnedFd::try_from(stream)?, Interest::READABLE)?;
         Ok(Self { socket: RefCell::new(Some(socket)), is_full: Cell::new(false), is_wide: Cell::new(false), peer })
     }
 
-    /// Says whether the peer is this user, or root; the kernel says who connected.
-    pub(crate) fn check_peer(&self) -> Result<(), String> {
-        self.peer.clone()
+    /// Checks who connected: this user or root, or the user of a run, whose uid is returned.
+    pub(crate) fn check_peer(&self, has_run: impl Fn(u32) -> bool) -> Result<Option<u32>, String> {
+        let own = rustix::process::geteuid().as_raw();
+        match self.peer.clone()? {
+            uid if uid == own || uid == 0 => Ok(None),
+            uid if has_run(uid) => Ok(Some(uid)),
+            uid => Err(format!("uid {uid} is not the orchestrator's own ({own})")),
+        }
     }
 
     /// Reads once, at most to the end of `room`; 0 at the end of the stream.
@@ -185,14 +191,10 @@ fn watched(socket: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> 
     Ok(unsafe { AsyncFd::register_with_interest(socket, interest) }?)
 }
 
-fn check_peer(stream: &uds::Stream) -> Result<(), String> {
-    let creds = stream.peer_creds().map_err(|error| format!("the kernel does not say who connected: {error}"))?;
-    let own = rustix::process::geteuid().as_raw();
-    match creds.euid() {
-        Some(euid) if euid == own || euid == 0 => Ok(()),
-        Some(euid) => Err(format!("uid {euid} is not the orchestrator's own ({own})")),
-        None => Err("the kernel does not say who connected".to_owned()),
-    }
+fn uid_of(stream: &uds::Stream) -> Result<u32, String> {
+    let unknown = || "the kernel does not say who connected".to_owned();
+    let creds = stream.peer_creds().map_err(|error| format!("{}: {error}", unknown()))?;
+    creds.euid().ok_or_else(unknown)
 }
 
 /// A peer that has gone is an error, never a signal: the runtime of Rust ignores SIGPIPE.

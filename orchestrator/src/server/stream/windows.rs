@@ -60,13 +60,13 @@ impl Drop for Stream {
 }
 
 impl Stream {
-    /// Checks that the peer is this user; the kernel says which process connected.
-    pub(crate) fn check_peer(&self) -> Result<(), String> {
+    /// Checks that the peer is this user; the kernel says which process connected. No run is another user's here.
+    pub(crate) fn check_peer(&self, _has_run: impl Fn(u32) -> bool) -> Result<Option<u32>, String> {
         let unknown = |error: io::Error| format!("the kernel does not say who connected: {error}");
         let own = windows_user::own_sid().map_err(unknown)?;
         let pid = self.0.client_process_id().map_err(unknown)?;
         let theirs = windows_user::sid_of(pid).map_err(unknown)?;
-        if theirs == own { Ok(()) } else { Err(format!("user {theirs} is not the orchestrator's own ({own})")) }
+        if theirs == own { Ok(None) } else { Err(format!("user {theirs} is not the orchestrator's own ({own})")) }
     }
 
     /// Reads once, at most to the end of `room`; 0 at the end of the stream.

@@ -110,7 +110,7 @@ impl App {
     /// A run whose token is `token`.
     fn admit(&self, token: &str, internal_name: &str, control: bool) -> RunId {
         let run = self.seed.borrow_mut().next_id(1);
-        self.hub.admit(Identity { token: token.into(), run, internal_name: internal_name.into(), control });
+        self.hub.admit(Identity { token: token.into(), run, internal_name: internal_name.into(), control, uid: None });
         run
     }
 

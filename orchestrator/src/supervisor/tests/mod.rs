@@ -59,6 +59,7 @@ fn process(name: &str) -> ProcessSpec {
         control: false,
         log: LogSpec { size: 1 << 20, files: 2 },
         stdin: Stdin::Null,
+        attributes: Attributes::default(),
     }
 }
 
