@@ -132,18 +132,17 @@ fn reports_json_follows_a_report_within_a_tenth_of_a_second() {
     let app = App::new("");
     app.up();
     let client = app.client("t");
-    // This machine may be busy at any one moment; of ten times, not at all.
-    let best = (0..10)
-        .map(|n| {
-            let text = format!("report number {n}");
-            client.meta_report_sync(text.as_bytes()).expect("it is taken");
-            let start = std::time::Instant::now();
-            eventually("it is in the file", || app.read("h/t/reports.json").contains(&text));
-            start.elapsed()
-        })
-        .min()
-        .expect("ten");
-    assert!(best <= std::time::Duration::from_millis(150), "{best:?}");
+    // This machine may be busy at any one moment; not most of the time.
+    let mut taken = [0; 9].map(|_| {
+        let text = format!("report of {:?}", std::time::Instant::now());
+        client.meta_report_sync(text.as_bytes()).expect("it is taken");
+        let start = std::time::Instant::now();
+        let line = serde_json::Value::from(text).to_string();
+        eventually("it is in the file", || app.read("h/t/reports.json").contains(line.trim_matches('"')));
+        start.elapsed()
+    });
+    taken.sort_unstable();
+    assert!(taken[4] <= std::time::Duration::from_millis(200), "{taken:?}");
 }
 
 #[test]
