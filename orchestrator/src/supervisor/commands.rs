@@ -45,6 +45,19 @@ impl Command {
         format!("cannot {}{space}{names}: {why}", self.verb())
     }
 
+    /// Runs of what it names are to come of it.
+    fn runs_what_it_names(&self) -> bool {
+        match self {
+            Self::Start { .. } | Self::Restart { .. } | Self::Trigger { .. } => true,
+            Self::Ps
+            | Self::Stop { .. }
+            | Self::Kill { .. }
+            | Self::Wait { .. }
+            | Self::Scale { .. }
+            | Self::Down { .. } => false,
+        }
+    }
+
     fn starts_something(&self) -> bool {
         match self {
             Self::Start { .. }
@@ -67,10 +80,14 @@ impl Orchestrator {
         if self.has_ended || (self.down.is_some() && command.starts_something()) {
             return self.refuse(request, ErrorCode::Conflict, command.failure("the application is stopping"));
         }
-        let instances = match self.resolve_all(&command) {
+        let mut instances = match self.resolve_all(&command) {
             Ok(instances) => instances,
             Err((code, message)) => return self.refuse(request, code, message),
         };
+        if command.runs_what_it_names() {
+            // What is on its way out for good is there to be stopped, but nothing more comes of it.
+            instances.retain(|instance| !self.process(instance.prc).retired.contains(&instance.number));
+        }
         match command {
             Command::Ps => {
                 let processes = self.processes();
@@ -247,6 +264,9 @@ impl Orchestrator {
     }
 
     fn restart(&mut self, now: Now, request: RequestId, instances: BTreeSet<Instance>) {
+        if instances.is_empty() {
+            return self.reply(request, Reply::Done); // Scaled to nothing: there is nothing to wait for.
+        }
         self.pending.insert(request, Pending::Restart(instances.clone()));
         for instance in instances {
             let ask: Ask = asking(self.plan.process(instance.prc));

@@ -209,7 +209,9 @@ impl Orchestrator {
         while let Some(note) = self.notes.pop_front() {
             match note {
                 Note::Changed(instance) => {
-                    self.start_waiting_dependents(now, instance.prc);
+                    if !self.is_about_to_end() {
+                        self.start_waiting_dependents(now, instance.prc);
+                    }
                     self.look_at_waits(instance);
                 }
                 Note::Wants(instance) => {
@@ -224,6 +226,7 @@ impl Orchestrator {
                     self.go_on_down(now, instance.prc);
                 }
                 Note::Ended(instance) => self.dependence_ended(now, instance),
+                Note::Finished(..) if self.is_about_to_end() => {}
                 Note::Finished(instance, finish) => self.fan_in(now, instance, finish),
                 Note::EndsAll(instance, verdict) => self.end_because_of(now, instance, verdict),
                 Note::Rested(instance) => self.rested(now, instance),
@@ -231,6 +234,11 @@ impl Orchestrator {
             }
         }
         self.end_if_all_is_clear();
+    }
+
+    /// It has just been found that the application is to end: nothing is started to be stopped again.
+    fn is_about_to_end(&self) -> bool {
+        self.notes.iter().any(|note| matches!(note, Note::EndsAll(..)))
     }
 
     pub(super) fn start_waiting_dependents(&mut self, now: Now, prc: PrcId) {
@@ -245,7 +253,8 @@ impl Orchestrator {
     /// Starts an instance that waits, if all it depends on holds; whether it did.
     fn start_if_it_may(&mut self, now: Now, instance: Instance) -> bool {
         let waits = self.slot(instance).is_some_and(|slot| matches!(slot.state, State::Waiting(_)));
-        let starts = waits && self.may_start(instance.prc);
+        let is_retired = self.process(instance.prc).retired.contains(&instance.number);
+        let starts = waits && !is_retired && self.may_start(instance.prc);
         if starts {
             let run = self.seed.next_id(now.wall);
             self.step(now, instance, Input::Go(run));

@@ -39,6 +39,11 @@ impl Orchestrator {
         }
         let before: Vec<(PrcId, u32)> = wanted.keys().map(|prc| (*prc, self.plan.process(*prc).replicas)).collect();
         self.adopt(plan);
+        for (prc, replicas) in &before {
+            // First of all: none of them is to start because of what another change brings about.
+            let surplus = self.plan.process(*prc).replicas + 1..=*replicas;
+            self.processes[prc.0].retired.extend(surplus);
+        }
         let mut stops = BTreeSet::new();
         for (prc, replicas) in before {
             stops.extend(self.resize(now, prc, replicas));

@@ -6,7 +6,7 @@ use super::action::Action;
 use super::cron::Schedule;
 use super::event::Now;
 use super::live::{Next, asking};
-use super::orchestrator::Orchestrator;
+use super::orchestrator::{Orchestrator, Process};
 use super::process::{Slot, State};
 use super::report;
 use super::run::Instance;
@@ -233,21 +233,31 @@ impl Orchestrator {
         Ok(targets.to_vec())
     }
 
-    /// The lowest instance at rest, a new one if `max_instances` leaves room.
+    /// The lowest instance that is free, a new one if `max_instances` leaves room.
     fn free_instance(&mut self, prc: PrcId) -> Option<Instance> {
         let spec = self.plan.process(prc);
         let limit = spec.max_instances.max(spec.replicas) as usize;
-        let slots = &mut self.processes[prc.0].slots;
-        let index = slots.iter().position(Slot::is_at_rest).or_else(|| {
-            let is_armed = slots.iter().any(|slot| slot.armed);
-            (slots.len() < limit).then(|| {
-                slots.push(Slot::extra(is_armed));
-                slots.len() - 1
-            })
-        })?;
+        let Process { slots, retired, .. } = &mut self.processes[prc.0];
+        let is_armed = slots.iter().any(|slot| slot.armed);
+        // One that a person has stopped is not free, unless all are: then it is a person who wants a run.
+        let is_free = |(index, slot): (usize, &Slot)| {
+            let is_no_more = u32::try_from(index + 1).is_ok_and(|number| retired.contains(&number));
+            slot.is_at_rest() && (slot.armed == is_armed || is_no_more)
+        };
+        let free = slots.iter().take(limit).enumerate().position(is_free);
+        if free.is_none() && slots.len() >= limit {
+            return None;
+        }
+        let index = free.unwrap_or(slots.len());
         let number = u32::try_from(index + 1).ok()?;
         self.unsaved.triggers(prc);
-        self.processes[prc.0].retired.remove(&number);
+        if retired.remove(&number) || free.is_none() {
+            let extra = Slot::extra(is_armed);
+            match slots.get_mut(index) {
+                Some(slot) => *slot = extra,
+                None => slots.push(extra),
+            }
+        }
         Some(Instance { prc, number })
     }
 }

@@ -154,3 +154,31 @@ fn a_group_is_triggered_process_by_process() {
         Some("reply 3 CONFLICT cannot trigger @jobs: of one, a run is under way")
     );
 }
+
+#[test]
+fn what_is_on_its_way_out_for_good_is_not_started_again() {
+    let mut world = World::up(vec![process("web").replicated(2)]);
+    world.ask(scale("web", 1));
+    assert_eq!(world.ask(start("web")), ["reply 2 done"]);
+    let said = world.exit("web-2", SUCCESS);
+    assert!(!said.iter().any(|line| line.starts_with("spawn")), "{said:?}");
+    assert_eq!(shown(&world), ["web-1"]);
+}
+
+#[test]
+fn a_restart_of_what_has_no_instances_is_answered() {
+    let mut world = World::up(vec![process("web")]);
+    world.ask(scale("web", 0));
+    world.exit("web-1", SUCCESS);
+    assert_eq!(world.ask(restart("web")), ["reply 2 done"]);
+}
+
+#[test]
+fn a_stopped_instance_is_not_free_for_a_trigger() {
+    let allowed = process("job").triggered_by(every("* * * * *")).overlapping(Overlap::Allow).replicated(2);
+    let mut world = World::up(vec![allowed]);
+    world.ask(stop("job-1"));
+    world.pass(Duration::from_secs(60));
+    let said = world.pass(Duration::from_secs(60));
+    assert!(said.iter().all(|line| !line.contains("job-1")), "{said:?}");
+}

@@ -1,0 +1,428 @@
+//! One life of an application, from up to the end: a virtual clock, and an edge that does what is decided.
+
+use std::cmp::Reverse;
+use std::collections::hash_map::DefaultHasher;
+use std::collections::{BinaryHeap, HashMap};
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use copo_orchestrator::plan::{Plan, PrcId};
+use copo_orchestrator::supervisor::{
+    Action, Command, Event, Now, Orchestrator, Outcome, RequestId, RunId, RunSeed, Spawn,
+};
+
+use super::chance::Chance;
+use super::children::Nature;
+use super::commands::{some_command, some_down, some_requester};
+use super::judge::{Judge, Stage, Verdict, ensure};
+use super::plans::some_plan;
+use super::trace::Trace;
+
+const SECOND: Duration = Duration::from_secs(1);
+const KILLED: Outcome = Outcome::Signal { number: 9, name: "SIGKILL" };
+/// Events after which a life is brought to its end.
+const LENGTH: u64 = 4_000;
+/// Deadlines that may follow each other without time passing: more is a busy loop.
+const IDLE_TURNS: u32 = 3;
+/// Events that may happen in one virtual microsecond: more is a storm.
+const STORM: u32 = 2_000;
+/// 2026-03-28 and 2026-10-24, the days before clocks change in Vienna; 2026-03-07, in New York.
+const NIGHTS: [u64; 4] = [1_774_656_000, 1_792_800_000, 1_772_841_600, 1_795_521_600];
+
+/// What comes by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Coming {
+    Spawned(RunId),
+    SpawnFailed(RunId, bool),
+    Ready(RunId),
+    Watch(RunId),
+    Exit(RunId, bool),
+    Drained(RunId),
+    GroupGone(RunId),
+    Grace(RunId),
+    Answer(RequestId),
+    RequestGone(RequestId),
+    Command,
+    Jump,
+    Stale,
+    EarlyWakeup,
+}
+
+/// See above.
+pub struct Life {
+    chance: Chance,
+    orc: Orchestrator,
+    judge: Judge,
+    now: Now,
+    coming: BinaryHeap<Reverse<(Duration, u64, Coming)>>,
+    numbers: u64,
+    natures: HashMap<RunId, Nature>,
+    requests: u64,
+    events: u64,
+    idle_turns: u32,
+    at_once: u32,
+    trace: Trace,
+    print: DefaultHasher,
+}
+
+impl Life {
+    pub fn new(seed: u64) -> Self {
+        let mut chance = Chance::new(seed);
+        let plan: Arc<Plan> = Arc::new(some_plan(&mut chance));
+        let start = *chance.pick(&NIGHTS) * 1_000_000 + chance.word() % 86_400_000_000;
+        Self {
+            orc: Orchestrator::new(Arc::clone(&plan), RunSeed::new(chance.word())),
+            judge: Judge::new(plan),
+            chance,
+            now: Now { mono: SECOND, wall: start },
+            coming: BinaryHeap::new(),
+            numbers: 0,
+            natures: HashMap::new(),
+            requests: 0,
+            events: 0,
+            idle_turns: 0,
+            at_once: 0,
+            trace: Trace::default(),
+            print: DefaultHasher::new(),
+        }
+    }
+
+    pub fn events(&self) -> u64 {
+        self.events
+    }
+
+    /// The same for the same actions.
+    pub fn print(&self) -> u64 {
+        self.print.finish()
+    }
+
+    /// The last events of the processes that a broken promise names, and what these processes are.
+    pub fn story(&self, broken: &str) -> String {
+        let plan = &self.judge.plan;
+        let run_is_named = |prc: PrcId| {
+            let mut runs = self.judge.runs.iter().filter(|(_, seen)| seen.instance.prc == prc);
+            runs.any(|(run, _)| broken.contains(&run.to_string()))
+        };
+        let is_named = |prc: &PrcId| {
+            let name = &plan.process(*prc).name;
+            broken.contains(&format!("{prc:?}")) || broken.contains(&format!("\"{name}\"")) || run_is_named(*prc)
+        };
+        let named: Vec<PrcId> = plan.ids().filter(is_named).collect();
+        let mut words: Vec<String> = named.iter().map(|prc| format!("\"{}\"", plan.process(*prc).name)).collect();
+        let runs = self.judge.runs.iter().filter(|(_, seen)| named.contains(&seen.instance.prc));
+        words.extend(runs.map(|(run, _)| run.to_string()));
+        let processes: Vec<String> = named.iter().map(|prc| format!("{prc:?} {:?}", plan.process(*prc))).collect();
+        format!("{}\n\n{}", self.trace.tell(&words), processes.join("\n"))
+    }
+
+    pub fn live(&mut self) -> Verdict {
+        let names = match self.chance.below(4) {
+            0 => vec![self.judge.plan.processes[0].name.clone()],
+            _ => Vec::new(),
+        };
+        self.tell(Event::Up { names })?;
+        for coming in [Coming::Command, Coming::Jump, Coming::Stale, Coming::EarlyWakeup] {
+            self.soon(coming);
+        }
+        while !self.judge.has_ended {
+            if self.events > LENGTH && self.judge.down.is_none() {
+                self.bring_down()?;
+            }
+            self.go_on()?;
+            self.judge.look_at_end(self.now)?;
+        }
+        // Whoever asks after the end is answered, too.
+        self.command()
+    }
+
+    fn bring_down(&mut self) -> Verdict {
+        if self.chance.once_in(2) {
+            return self.terminate();
+        }
+        let command = some_down(&mut self.chance);
+        self.ask(command)
+    }
+
+    fn terminate(&mut self) -> Verdict {
+        self.judge.terminated(self.now, self.orc.is_going_down());
+        self.tell(Event::Terminate)
+    }
+
+    /// The next thing happens, whichever clock brings it.
+    fn go_on(&mut self) -> Verdict {
+        let deadline = self.orc.next_deadline();
+        let by_wall = |wall: u64| self.now.mono + Duration::from_micros(wall.saturating_sub(self.now.wall));
+        let wall = deadline.and_then(|deadline| deadline.wall).map(by_wall);
+        let mono = deadline.and_then(|deadline| deadline.mono);
+        let wakeup = [wall, mono].into_iter().flatten().min();
+        let next = self.coming.peek().map(|Reverse((at, ..))| *at);
+        match (wakeup, next) {
+            (Some(wakeup), next) if next.is_none_or(|next| wakeup < next) => self.wake_up(wakeup),
+            (_, Some(at)) => {
+                let Some(Reverse((_, _, coming))) = self.coming.pop() else { return Ok(()) };
+                self.pass_until(at);
+                self.come(coming)
+            }
+            (_, None) => Err("nothing will ever happen".to_owned()),
+        }
+    }
+
+    fn wake_up(&mut self, at: Duration) -> Verdict {
+        // Timers are never early, and often a little late.
+        let late = if self.chance.once_in(4) { self.chance.time(Duration::from_micros(1), SECOND / 50) } else { Duration::ZERO };
+        let next = self.coming.peek().map_or(Duration::MAX, |Reverse((at, ..))| *at);
+        self.pass_until((at + late).min(next));
+        self.tell(Event::DeadlineReached)?;
+        self.look_at_deadline()?;
+        if self.idle_turns == 0 && self.chance.once_in(8) {
+            self.judge.look_at_ps(self.now, &self.orc.processes())?;
+        }
+        Ok(())
+    }
+
+    /// What was due has been seen to: the next deadline lies ahead.
+    fn look_at_deadline(&mut self) -> Verdict {
+        let now = self.now;
+        let is_past = self.orc.next_deadline().is_some_and(|deadline| {
+            deadline.mono.is_some_and(|at| at <= now.mono) || deadline.wall.is_some_and(|at| at <= now.wall)
+        });
+        self.idle_turns = if is_past { self.idle_turns + 1 } else { 0 };
+        ensure(self.idle_turns <= IDLE_TURNS, || format!("a busy loop: {:?} at {now:?}", self.orc.next_deadline()))
+    }
+
+    fn pass_until(&mut self, at: Duration) {
+        let passed = at.saturating_sub(self.now.mono);
+        if !passed.is_zero() {
+            self.at_once = 0;
+        }
+        self.now.mono += passed;
+        self.now.wall += u64::try_from(passed.as_micros()).unwrap_or(u64::MAX);
+    }
+
+    fn come(&mut self, coming: Coming) -> Verdict {
+        let stage = |life: &Self, run: RunId| life.judge.runs.get(&run).map(|seen| seen.stage);
+        match coming {
+            Coming::Spawned(run) => self.spawned(run),
+            Coming::SpawnFailed(run, is_final) => {
+                self.set(run, Stage::Gone);
+                self.tell(Event::SpawnFailed { run, reason: "it cannot".to_owned(), is_final })
+            }
+            Coming::Ready(run) if stage(self, run) == Some(Stage::Running) => self.tell(Event::Ready { run }),
+            Coming::Watch(run) if stage(self, run) == Some(Stage::Running) => self.tell(Event::StopWatched { run }),
+            Coming::Exit(run, is_killed) if stage(self, run) == Some(Stage::Running) => {
+                self.set(run, Stage::Exited);
+                let by_itself = self.natures.get(&run).and_then(|nature| nature.ends).map(|(_, outcome)| outcome);
+                let outcome = if is_killed { KILLED } else { by_itself.unwrap_or(Outcome::Code(0)) };
+                self.tell(Event::Exited { run, outcome })
+            }
+            Coming::Drained(run) => {
+                self.set(run, Stage::Drained);
+                self.tell(Event::Drained { run })
+            }
+            Coming::GroupGone(run) => {
+                self.set(run, Stage::Gone);
+                self.natures.remove(&run);
+                self.tell(Event::GroupGone { run })
+            }
+            Coming::Grace(run) => self.judge.look_at_grace(self.now, run),
+            Coming::Answer(request) => {
+                ensure(!self.judge.open.contains(&request), || format!("{request:?} is not answered"))
+            }
+            Coming::RequestGone(request) => {
+                if self.judge.open.remove(&request) { self.tell(Event::RequestGone { request }) } else { Ok(()) }
+            }
+            Coming::Command => {
+                self.soon(Coming::Command);
+                self.command()
+            }
+            Coming::Jump => {
+                self.soon(Coming::Jump);
+                self.jump()
+            }
+            Coming::Stale => {
+                self.soon(Coming::Stale);
+                self.stale()
+            }
+            Coming::EarlyWakeup => {
+                self.soon(Coming::EarlyWakeup);
+                self.tell(Event::DeadlineReached)
+            }
+            // Too late: its end came before.
+            Coming::Ready(_) | Coming::Watch(_) | Coming::Exit(..) => Ok(()),
+        }
+    }
+
+    fn spawned(&mut self, run: RunId) -> Verdict {
+        self.set(run, Stage::Running);
+        let pid = 1 + self.numbers as u32;
+        self.tell(Event::Spawned { run, pid })?;
+        let Some(nature) = self.natures.get(&run) else { return Ok(()) };
+        let (ready, watches, ends) = (nature.ready, nature.watches, nature.ends);
+        self.later(ready, Coming::Ready(run));
+        self.later(watches, Coming::Watch(run));
+        self.later(ends.map(|(after, _)| after), Coming::Exit(run, false));
+        Ok(())
+    }
+
+    fn command(&mut self) -> Verdict {
+        if self.chance.once_in(400) {
+            return self.bring_down();
+        }
+        if self.judge.down.is_some() && self.chance.once_in(8) {
+            return self.bring_down();
+        }
+        let plan = Arc::clone(&self.judge.plan);
+        let command = some_command(&mut self.chance, &plan);
+        self.ask(command)
+    }
+
+    fn ask(&mut self, command: Command) -> Verdict {
+        self.requests += 1;
+        let request = RequestId(self.requests);
+        let runs: Vec<RunId> = self.judge.newest.values().copied().collect();
+        let is_down = matches!(command, Command::Down { .. });
+        let by = if is_down {
+            copo_orchestrator::supervisor::Requester::Person
+        } else {
+            some_requester(&mut self.chance, &runs)
+        };
+        self.judge.open.insert(request);
+        if self.chance.once_in(8) {
+            let patience = self.chance.time(Duration::from_millis(1), 60 * SECOND);
+            self.later(Some(patience), Coming::RequestGone(request));
+        }
+        if is_answered_soon(&command) {
+            let graces: Duration = self.judge.plan.processes.iter().map(|process| process.stop_grace).sum();
+            self.later(Some(graces + 120 * SECOND), Coming::Answer(request));
+        }
+        self.judge.asked(self.now, &command);
+        self.tell(Event::Command { request, by, command })
+    }
+
+    /// The wall clock is set forward, a little or by days, or the machine slept.
+    fn jump(&mut self) -> Verdict {
+        let by = self.chance.time(Duration::from_millis(1), 3 * 86_400 * SECOND).as_micros() as u64;
+        self.now.wall += by;
+        self.tell(Event::DeadlineReached)?;
+        self.look_at_deadline()
+    }
+
+    /// An event of a run that is over yields nothing and changes nothing.
+    fn stale(&mut self) -> Verdict {
+        let over = self.judge.newest.values().copied().filter(|run| self.judge.runs[run].stage == Stage::Gone);
+        let over: Vec<RunId> = over.collect();
+        if over.is_empty() {
+            return Ok(());
+        }
+        let run = *self.chance.pick(&over);
+        let event = match self.chance.below(7) {
+            0 => Event::Spawned { run, pid: 2 },
+            1 => Event::SpawnFailed { run, reason: String::new(), is_final: true },
+            2 => Event::Ready { run },
+            3 => Event::StopWatched { run },
+            4 => Event::Exited { run, outcome: KILLED },
+            5 => Event::Drained { run },
+            _ => Event::GroupGone { run },
+        };
+        let before = (self.orc.processes(), self.orc.next_deadline());
+        let actions = self.orc.handle(self.now, event.clone());
+        self.events += 1;
+        let changes = before != (self.orc.processes(), self.orc.next_deadline());
+        ensure(actions.is_empty() && !changes, || format!("{event:?} of a run that is over: {actions:?}"))
+    }
+
+    fn tell(&mut self, event: Event) -> Verdict {
+        self.events += 1;
+        self.at_once += 1;
+        ensure(self.at_once < STORM, || "a storm of events while no time passes".to_owned())?;
+        let actions = self.orc.handle(self.now, event.clone());
+        format!("{actions:?}").hash(&mut self.print);
+        if self.orc.is_going_down() {
+            self.judge.down.get_or_insert(self.now.mono);
+        }
+        let verdict = self.judge.look(self.now, &event, &actions);
+        if verdict.is_ok() {
+            for action in &actions {
+                self.perform(action);
+            }
+        }
+        self.trace.add(self.now, event, actions);
+        verdict
+    }
+
+    /// What the edge and the children make of it.
+    fn perform(&mut self, action: &Action) {
+        match action {
+            Action::Spawn(Spawn { run, .. }) => {
+                let nature = Nature::any(&mut self.chance);
+                let (after, fails) = (nature.spawning, nature.fails);
+                self.natures.insert(*run, nature);
+                self.later(Some(after), fails.map_or(Coming::Spawned(*run), |is_final| Coming::SpawnFailed(*run, is_final)));
+            }
+            Action::StopEvent { run, grace_ms } => {
+                let obeys = self.natures.get(run).filter(|nature| nature.watches.is_some()).and_then(|nature| nature.obeys);
+                self.later(obeys, Coming::Exit(*run, false));
+                self.later(Some(Duration::from_millis(*grace_ms) + SECOND), Coming::Grace(*run));
+            }
+            Action::Signal { run, .. } => {
+                let obeys = self.natures.get(run).and_then(|nature| nature.obeys);
+                self.later(obeys, Coming::Exit(*run, false));
+            }
+            Action::Kill { run } => {
+                let dies = self.natures.get(run).map(|nature| nature.dies);
+                self.later(dies, Coming::Exit(*run, true));
+            }
+            Action::Drain { run } => {
+                let drains = self.natures.get(run).map(|nature| nature.drains);
+                self.later(drains, Coming::Drained(*run));
+            }
+            Action::Reap { run } => {
+                let vanishes = self.natures.get(run).map(|nature| nature.vanishes);
+                self.later(vanishes, Coming::GroupGone(*run));
+            }
+            Action::Fence { .. }
+            | Action::Report { .. }
+            | Action::Reply { .. }
+            | Action::Adopt { .. }
+            | Action::Forget { .. }
+            | Action::End => {}
+        }
+    }
+
+    fn set(&mut self, run: RunId, stage: Stage) {
+        if let Some(seen) = self.judge.runs.get_mut(&run) {
+            seen.stage = stage;
+        }
+    }
+
+    fn later(&mut self, after: Option<Duration>, coming: Coming) {
+        if let Some(after) = after {
+            self.numbers += 1;
+            self.coming.push(Reverse((self.now.mono + after, self.numbers, coming)));
+        }
+    }
+
+    fn soon(&mut self, coming: Coming) {
+        let most = match coming {
+            Coming::Command => 600 * SECOND,
+            _ => 6 * 3600 * SECOND,
+        };
+        let after = self.chance.time(Duration::from_millis(1), most);
+        self.later(Some(after), coming);
+    }
+}
+
+/// Nothing that may never happen is waited for.
+fn is_answered_soon(command: &Command) -> bool {
+    match command {
+        Command::Ps
+        | Command::Start { .. }
+        | Command::Stop { .. }
+        | Command::Restart { .. }
+        | Command::Kill { .. }
+        | Command::Scale { .. } => true,
+        Command::Trigger { wait, .. } => !wait,
+        Command::Wait { .. } | Command::Down { .. } => false,
+    }
+}

@@ -1,0 +1,88 @@
+//! The simulator: random applications under the pure supervisor, with random children, random commands and a virtual
+//! clock; after each event the judge looks whether a promise is broken.
+//!
+//! `cargo test` lives through a few hundred thousand events. A long run:
+//!
+//! ```text
+//! COPO_SIM_EVENTS=10000000 COPO_SIM_SEED=1 cargo test --release -p copo-orchestrator --test simulation -- --nocapture
+//! ```
+//!
+//! A broken promise ends it with the life it happened in and the last events of the process concerned. The same life
+//! again, and nothing else: `COPO_SIM_LIFE=<life>`.
+
+mod chance;
+mod children;
+mod commands;
+mod judge;
+mod life;
+mod plans;
+mod trace;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use chance::Chance;
+use life::Life;
+
+/// Events of one `cargo test`.
+const SHORT: u64 = 300_000;
+/// Every so many lives one is lived twice, to see that the same events give the same actions.
+const TWICE: u64 = 8;
+
+#[test]
+fn no_promise_is_broken_whatever_happens() {
+    if let Some(life) = number("COPO_SIM_LIFE") {
+        let events = live(life);
+        println!("simulation: life {life:#x} of {events} events holds");
+        return;
+    }
+    let seed = number("COPO_SIM_SEED").unwrap_or_else(|| u64::from(std::process::id()) << 32 | elapsed_of_today());
+    let wanted = number("COPO_SIM_EVENTS").unwrap_or(SHORT);
+    println!("simulation: seed {seed}, {wanted} events");
+    let begin = Instant::now();
+    let mut lives = Chance::new(seed);
+    let (mut events, mut count) = (0, 0_u64);
+    while events < wanted {
+        let life = lives.word();
+        let (happened, print) = attempt(life, seed);
+        events += happened;
+        if count % TWICE == 0 {
+            let (_, again) = attempt(life, seed);
+            assert_eq!(print, again, "the same events gave other actions: life {life:#x} of seed {seed}");
+        }
+        count += 1;
+    }
+    println!("simulation: seed {seed}, {events} events in {count} lives hold, {:.1?}", begin.elapsed());
+}
+
+/// Lives one life; how many events it had, and what its actions come to.
+fn attempt(seed: u64, of: u64) -> (u64, u64) {
+    let mut life = Life::new(seed);
+    let lived = catch_unwind(AssertUnwindSafe(|| life.live()));
+    let broken = match lived {
+        Ok(Ok(())) => return (life.events(), life.print()),
+        Ok(Err(broken)) => broken,
+        Err(_) => "the supervisor panicked".to_owned(),
+    };
+    eprintln!("{}", life.story(&broken));
+    panic!("{broken}\n  in life {seed:#x} of seed {of}; again: COPO_SIM_LIFE={seed:#x}");
+}
+
+fn live(life: u64) -> u64 {
+    attempt(life, 0).0
+}
+
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    let number = match text.strip_prefix("0x") {
+        Some(hex) => u64::from_str_radix(hex, 16),
+        None => text.replace('_', "").parse(),
+    };
+    Some(number.unwrap_or_else(|why| panic!("{name}={text}: {why}")))
+}
+
+/// Another seed for each `cargo test`; it is printed.
+fn elapsed_of_today() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    u64::from(since.unwrap_or(Duration::ZERO).subsec_nanos())
+}
