@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use copo_orchestrator::plan::{Condition, Dependence, Overlap, Plan, PrcId, Readiness, Trigger};
 use copo_orchestrator::supervisor::{Action, Event, Instance, Now, Reply, RequestId, RunId, Spawn};
-use copo_proto::v1::{EventKind, Facts, Processes, State};
 use copo_proto::name;
+use copo_proto::v1::{EventKind, Facts, Processes, State};
 
 /// The supervisor counts what it does itself: a stop that is under way is over after all graces and this.
 const SLACK: Duration = Duration::from_secs(120);
@@ -116,7 +116,8 @@ impl Judge {
     /// Looks at all that was decided about an event.
     pub fn look(&mut self, now: Now, event: &Event, actions: &[Action]) -> Verdict {
         self.latest_wall = self.latest_wall.max(now.wall);
-        let most = 64 + 24 * self.plan.processes.iter().map(|p| p.replicas.max(p.max_instances) as usize).sum::<usize>();
+        let most =
+            64 + 24 * self.plan.processes.iter().map(|p| p.replicas.max(p.max_instances) as usize).sum::<usize>();
         ensure(actions.len() <= most, || format!("{} actions for one event", actions.len()))?;
         for (index, action) in actions.iter().enumerate() {
             let is_reply = matches!(action, Action::Reply { .. });
@@ -172,7 +173,8 @@ impl Judge {
             }
             Action::End => {
                 self.has_ended = true;
-                let stopped = matches!(before, Some(Action::Report { facts }) if facts.event() == EventKind::OrchestratorStopped);
+                let stopped =
+                    matches!(before, Some(Action::Report { facts }) if facts.event() == EventKind::OrchestratorStopped);
                 ensure(stopped, || "the end without orchestrator_stopped right before".to_owned())?;
                 ensure(self.open.is_empty(), || format!("the end with unanswered {:?}", self.open))?;
                 let live = self.runs.values().find(|run| run.stage != Stage::Gone);
@@ -190,7 +192,9 @@ impl Judge {
         let most = spec.replicas.max(if spec.overlap == Overlap::Allow { spec.max_instances } else { 0 });
         ensure(instance.number <= most, || format!("more instances than {most} of {:?}", spec.name))?;
         for dependence in &spec.depends_on {
-            let why = || format!("spawned while not {:?}: {}", dependence.condition, self.plan.process(dependence.process).name);
+            let why = || {
+                format!("spawned while not {:?}: {}", dependence.condition, self.plan.process(dependence.process).name)
+            };
             ensure(self.holds(dependence), why)?;
         }
         if let Some(time) = spawn.scheduled_time {
@@ -309,9 +313,7 @@ impl Judge {
                 let runs = run.is_some_and(|run| run.stage == Stage::Running);
                 let finish = self.finishes.get(&instance);
                 match dependence.condition {
-                    Condition::Ready if spec.ready != Readiness::Started => {
-                        runs && run.is_some_and(|run| run.is_ready)
-                    }
+                    Condition::Ready if spec.ready != Readiness::Started => runs && run.is_some_and(|run| run.is_ready),
                     Condition::Started | Condition::Ready => runs || self.done.contains(&instance),
                     Condition::Succeeded => finish == Some(&EventKind::Finished),
                     Condition::Failed => finish == Some(&EventKind::Failed),
@@ -338,7 +340,9 @@ impl Judge {
             ensure(is_right, || format!("ps says {status:?}, and there is {run:?}"))?;
             let is_armed_schedule = status.trigger_type == "cron" && status.state() == State::Idle;
             let is_disarmed = self.down.is_some();
-            ensure(!is_armed_schedule || is_disarmed || status.next_run.is_some(), || format!("it is never run: {status:?}"))?;
+            ensure(!is_armed_schedule || is_disarmed || status.next_run.is_some(), || {
+                format!("it is never run: {status:?}")
+            })?;
             let is_missed = status.next_run.is_some_and(|next| next <= now.wall);
             ensure(!is_missed, || format!("its time is over, and nothing fired: {status:?}"))?;
         }

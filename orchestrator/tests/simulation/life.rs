@@ -170,7 +170,11 @@ impl Life {
 
     fn wake_up(&mut self, at: Duration) -> Verdict {
         // Timers are never early, and often a little late.
-        let late = if self.chance.once_in(4) { self.chance.time(Duration::from_micros(1), SECOND / 50) } else { Duration::ZERO };
+        let late = if self.chance.once_in(4) {
+            self.chance.time(Duration::from_micros(1), SECOND / 50)
+        } else {
+            Duration::ZERO
+        };
         let next = self.coming.peek().map_or(Duration::MAX, |Reverse((at, ..))| *at);
         self.pass_until((at + late).min(next));
         self.tell(Event::DeadlineReached)?;
@@ -230,7 +234,11 @@ impl Life {
                 ensure(!self.judge.open.contains(&request), || format!("{request:?} is not answered"))
             }
             Coming::RequestGone(request) => {
-                if self.judge.open.remove(&request) { self.tell(Event::RequestGone { request }) } else { Ok(()) }
+                if self.judge.open.remove(&request) {
+                    self.tell(Event::RequestGone { request })
+                } else {
+                    Ok(())
+                }
             }
             Coming::Command => {
                 self.soon(Coming::Command);
@@ -358,10 +366,14 @@ impl Life {
                 let nature = Nature::any(&mut self.chance);
                 let (after, fails) = (nature.spawning, nature.fails);
                 self.natures.insert(*run, nature);
-                self.later(Some(after), fails.map_or(Coming::Spawned(*run), |is_final| Coming::SpawnFailed(*run, is_final)));
+                self.later(
+                    Some(after),
+                    fails.map_or(Coming::Spawned(*run), |is_final| Coming::SpawnFailed(*run, is_final)),
+                );
             }
             Action::StopEvent { run, grace_ms } => {
-                let obeys = self.natures.get(run).filter(|nature| nature.watches.is_some()).and_then(|nature| nature.obeys);
+                let obeys =
+                    self.natures.get(run).filter(|nature| nature.watches.is_some()).and_then(|nature| nature.obeys);
                 self.later(obeys, Coming::Exit(*run, false));
                 self.later(Some(Duration::from_millis(*grace_ms) + SECOND), Coming::Grace(*run));
             }
