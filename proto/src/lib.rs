@@ -8,6 +8,7 @@ pub mod env;
 pub mod frame;
 pub mod key;
 pub mod name;
+pub mod record;
 pub mod send;
 
 /// The messages of the package `copo.v1`, generated from `proto/copo/v1/*.proto`.

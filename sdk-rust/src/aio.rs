@@ -13,9 +13,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::client::Client;
 use crate::error::{Error, Result};
+use crate::item::Item;
 use crate::link;
 use crate::options::{ConnectOptions, Send, SubscribeOptions};
-use crate::subscription::{Item, Stopper};
+use crate::subscription::Stopper;
 use crate::v1::{self, ErrorCode};
 
 /// How many items the reading thread may be ahead.

@@ -10,7 +10,7 @@ use copo_proto::v1::{self, ErrorCode, UddRecord, request, response};
 
 use crate::error::{Error, Result};
 use crate::handle::Handle;
-use crate::link::{Patience, Waiter};
+use crate::link::{Patience, Wait, Waiter};
 use crate::options::{ConnectOptions, Send, SubscribeOptions};
 use crate::session::Body;
 use crate::subscription::Subscription;
@@ -157,12 +157,12 @@ impl Client {
     /// # Errors
     /// The first error of what was sent; NO_SPACE at once while there is no room to store it; STOPPING.
     pub fn flush(&self) -> Result<()> {
-        self.handle.link()?.flush(None, true)
+        self.handle.link()?.flush(None, Wait::Acks)
     }
 
     /// As [`Self::flush`], for at most `timeout` (TIMED_OUT).
     pub fn flush_timeout(&self, timeout: Duration) -> Result<()> {
-        self.handle.link()?.flush(Some(Instant::now() + timeout), true)
+        self.handle.link()?.flush(Some(Instant::now() + timeout), Wait::Acks)
     }
 
     /// The callback form of [`Self::flush`]: calls `f` once everything sent so far is acknowledged, or with the error.
@@ -295,7 +295,8 @@ impl Client {
         let link = self.handle.link()?;
         link.watch_stop()?;
         let deadline = timeout.map(|timeout| Instant::now() + timeout);
-        let (state, stopped) = link.wait_for(link.lock(), deadline, false, |state| state.stopped.then_some(Ok(true)));
+        let (state, stopped) =
+            link.wait_for(link.lock(), deadline, Wait::Stop, |state| state.stopped.then_some(Ok(true)));
         link.release(state);
         match stopped {
             Err(error) if error.code() == ErrorCode::TimedOut => Ok(false),
@@ -355,7 +356,7 @@ impl Client {
         if link.is_shut() {
             return Ok(());
         }
-        let flushed = link.flush(Some(Instant::now() + timeout), false);
+        let flushed = link.flush(Some(Instant::now() + timeout), Wait::LastAcks);
         link.shut();
         flushed
     }

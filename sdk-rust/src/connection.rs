@@ -33,6 +33,8 @@ const BUSY_RETRY: Duration = Duration::from_millis(10);
 pub(crate) struct Connection {
     pub(crate) line: Line,
     pub(crate) decoder: frame::Decoder,
+    /// Largest message the decoder takes.
+    pub(crate) max_frame: usize,
     pub(crate) welcome: Welcome,
 }
 
@@ -81,8 +83,9 @@ pub(crate) fn open(
         _ => return Err(unreachable(io::Error::other("what answers there is no orchestrator"))),
     };
     let max_record = usize::try_from(welcome.max_record).unwrap_or(usize::MAX);
-    decoder.set_max(max_record.saturating_add(copo_proto::FRAME_OVERHEAD).max(LEAST_MAX_FRAME));
-    Ok(Connection { line, decoder, welcome })
+    let max_frame = max_record.saturating_add(copo_proto::FRAME_OVERHEAD).max(LEAST_MAX_FRAME);
+    decoder.set_max(max_frame);
+    Ok(Connection { line, decoder, max_frame, welcome })
 }
 
 fn reach(path: &str, deadline: Instant) -> io::Result<Line> {
@@ -159,5 +162,5 @@ pub(crate) fn read(line: &Line, decoder: &mut frame::Decoder) -> io::Result<usiz
     if buffer.capacity() - buffer.len() < READ / 8 {
         buffer.reserve(READ);
     }
-    line.read(buffer)
+    line.append(buffer)
 }

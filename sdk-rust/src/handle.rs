@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::Result;
 use crate::fork;
-use crate::link::Link;
+use crate::link::{Link, Wait};
 use crate::options::ConnectOptions;
 
 /// How long dropping the last handle waits for acknowledgements while connected, and while not.
@@ -82,7 +82,7 @@ impl Drop for Handle {
             return close_inherited(link); // The rest is the parent's and is left alone.
         }
         let patience = if link.lock().line.is_some() { LAST_FLUSH } else { LAST_FLUSH_AWAY };
-        let _ = link.flush(Some(Instant::now() + patience), false);
+        let _ = link.flush(Some(Instant::now() + patience), Wait::LastAcks);
         link.shut();
         // SAFETY: the pointer came from `Box::into_raw`, and whoever could use it has let go of the handle.
         drop(unsafe { Box::from_raw(*self.link.get_mut()) });

@@ -1,36 +1,23 @@
-//! Between wire and session: what is written when, what an arrived message changes, how a lost line is replaced, and
-//! the one I/O thread that does all this while no caller waits. It is started with the first send that nobody waits
-//! for, and takes the line up again a moment after callers have stopped driving it.
+//! Between wire and session: what is written when, what an arrived message changes, how a lost line is replaced.
 
-use std::sync::{Arc, PoisonError};
+mod drive;
+
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use copo_proto::v1::{self, ErrorCode, request, response};
 
-use crate::connection::{self, Connection, OpenError};
+use crate::connection::{self, Connection};
 use crate::error::{Error, Result};
-use crate::link::{About, Asker, Guard, Link, State};
-use crate::session::Event;
+use crate::link::{About, Asker, Link, State};
+use crate::session::{CHUNK, Event};
+pub(crate) use drive::Thread;
 
 /// How long after a connection was lost the next one is tried; it doubles up to [`LAST_BACKOFF`].
 pub(crate) const FIRST_BACKOFF: Duration = Duration::from_millis(10);
 const LAST_BACKOFF: Duration = Duration::from_secs(1);
-/// How long the I/O thread stays away after a caller drove: a caller that waits again and again keeps the line, and
-/// the thread's wakeups cost nothing beside that. A send that has to be left to it calls it back at once.
-const LEASE: Duration = Duration::from_millis(2);
-
-/// What is known about the I/O thread.
-#[derive(Debug, Default)]
-pub(crate) struct Thread {
-    started: bool,
-    pub(crate) is_driving: bool,
-    /// It stays away for a moment.
-    is_parked: bool,
-    /// It stays away until it is called.
-    pub(crate) sleeps_for_long: bool,
-    is_needed: bool,
-    pub(crate) must_end: bool,
-}
+/// From here on a record is large.
+const LARGE: usize = 128 * 1024;
 
 /// 16 random bytes.
 pub(crate) fn fresh_id() -> Result<[u8; 16]> {
@@ -41,47 +28,6 @@ pub(crate) fn fresh_id() -> Result<[u8; 16]> {
 }
 
 impl Link {
-    /// One step of driving, by whoever set `driving`: waits for the line, the waker or the deadline, then does what has
-    /// come up.
-    pub(crate) fn step<'a>(self: &'a Arc<Self>, state: Guard<'a>, deadline: Option<Instant>) -> Guard<'a> {
-        let Some(line) = state.line.clone() else { return self.step_without_line(state, deadline) };
-        let writable = state.is_write_blocked;
-        drop(state);
-        let waited = connection::wait(Some(&line), writable, Some(&self.waker), deadline);
-        let mut state = self.lock();
-        match waited {
-            Ok(()) => self.receive(&mut state),
-            Err(why) => self.lose(&mut state, &format!("cannot wait for the orchestrator: {why}")),
-        }
-        state
-    }
-
-    fn step_without_line<'a>(self: &'a Arc<Self>, state: Guard<'a>, deadline: Option<Instant>) -> Guard<'a> {
-        let now = Instant::now();
-        if state.dead.is_some() || now < state.retry_at {
-            let until = if state.dead.is_some() { deadline } else { earlier(deadline, state.retry_at) };
-            drop(state);
-            // A wait that fails is not worth more than a pause.
-            if connection::wait(None, false, Some(&self.waker), until).is_err() {
-                std::thread::sleep(FIRST_BACKOFF);
-            }
-            return self.lock();
-        }
-        let id = state.client_id;
-        drop(state);
-        let left =
-            deadline.map_or(self.options.timeout, |at| at.saturating_duration_since(now).min(self.options.timeout));
-        let opened = connection::open(&self.options, &id, left);
-        let mut state = self.lock();
-        match opened {
-            Ok(_) if state.dead.is_some() => {}
-            Ok(connection) => self.install(&mut state, connection),
-            Err(OpenError::Unreachable(_)) => state.back_off(),
-            Err(OpenError::Refused(error)) => self.refused(&mut state, error),
-        }
-        state
-    }
-
     fn refused(&self, state: &mut State, error: Error) {
         match error.code() {
             ErrorCode::Expired => {
@@ -105,7 +51,7 @@ impl Link {
 
     /// A connection stands: take it over.
     pub(crate) fn install(&self, state: &mut State, connection: Connection) {
-        let Connection { line, decoder, welcome } = connection;
+        let Connection { line, decoder, welcome, .. } = connection;
         state.about = About {
             internal_name: welcome.internal_name.clone(),
             run: welcome.run.clone(),
@@ -129,9 +75,15 @@ impl Link {
     /// Reads and handles what has come, without waiting, and writes what has gathered meanwhile.
     pub(crate) fn receive(&self, state: &mut State) {
         let Some(line) = state.line.clone() else { return };
-        match connection::read(&line, &mut state.decoder) {
+        let read = connection::read(&line, &mut state.decoder);
+        self.digest(state, read, &[]);
+    }
+
+    /// Handles what was read: it stands at the front of `outside`, or in the decoder already.
+    fn digest(&self, state: &mut State, read: std::io::Result<usize>, outside: &[u8]) {
+        match read {
             Ok(0) => return self.lose(state, "the orchestrator has closed the connection"),
-            Ok(_) => {}
+            Ok(count) => state.decoder.buffer().extend_from_slice(outside.get(..count).unwrap_or_default()),
             Err(why) if why.kind() == std::io::ErrorKind::WouldBlock => {}
             Err(why) => return self.lose(state, &format!("cannot read from the orchestrator: {why}")),
         }
@@ -165,17 +117,36 @@ impl Link {
         }
     }
 
+    /// Writes a chunk that has gathered, for a caller that sends without a pause, and takes the acknowledgements that
+    /// have come: a thread woken for each of them would contend with the caller for the lock.
+    pub(crate) fn write_chunk(&self, state: &mut State) {
+        if state.is_write_blocked && state.session.unwritten_len() < state.next_try {
+            return;
+        }
+        self.write(state);
+        if self.take_seat(state) {
+            state.io.is_for_stream = true;
+            self.receive(state);
+            state.driving = false;
+            self.notify_waiting(state);
+        }
+        state.next_try = state.session.unwritten_len() + CHUNK;
+    }
+
     /// Writes everything that may go, as far as there is room.
     pub(crate) fn write(&self, state: &mut State) {
         let Some(line) = state.line.clone() else { return };
         let was_blocked = std::mem::replace(&mut state.is_write_blocked, false);
         while let Some(bytes) = state.session.unwritten().filter(|bytes| !bytes.is_empty()) {
+            if bytes.len() > LARGE {
+                line.widen();
+            }
             match line.write(bytes) {
                 Ok(count) => state.session.wrote(count),
                 Err(why) if why.kind() == std::io::ErrorKind::WouldBlock => {
                     state.is_write_blocked = true;
-                    if state.driving && !was_blocked {
-                        self.waker.wake(); // So that the driver waits for room, too.
+                    if state.in_poll > 0 && !was_blocked {
+                        self.waker.wake(); // So that who waits for the line waits for room, too.
                     }
                     return;
                 }
@@ -186,6 +157,9 @@ impl Link {
 
     /// Nothing can be written any more; why may still be there to be read.
     fn read_last_words(&self, state: &mut State) {
+        if state.reads_outside {
+            return; // The driver is about to hear them.
+        }
         while let Some(line) = state.line.clone() {
             match connection::read(&line, &mut state.decoder) {
                 Ok(count) if count > 0 && self.handle_messages(state).is_ok() => {}
@@ -201,6 +175,10 @@ impl Link {
             return;
         }
         self.descriptor.store(-1, std::sync::atomic::Ordering::Release);
+        #[cfg(target_os = "linux")]
+        if let Some(line) = state.line.as_ref().filter(|_| state.reads_outside) {
+            line.hang_up();
+        }
         state.line = None;
         state.is_write_blocked = false;
         let kept = state.session.disconnected();
@@ -209,7 +187,7 @@ impl Link {
         let error = Error::new(ErrorCode::Closed, format!("cannot get an answer: {why}"));
         lost.into_iter().for_each(|id| state.answer(id, Err(error.clone())));
         state.back_off();
-        if state.driving {
+        if state.in_poll > 0 {
             self.waker.wake();
         }
         self.settle(state);
@@ -263,55 +241,6 @@ impl Link {
         state.settle_callbacks();
         self.notify_waiting(state);
     }
-
-    // ---- the thread ----
-
-    /// From here on the I/O thread answers for what is under way.
-    pub(crate) fn leave_to_io(self: &Arc<Self>, state: &mut State) {
-        if !state.io.started {
-            let link = Arc::clone(self);
-            let thread = std::thread::Builder::new().name("copo-io".into());
-            // Without a thread the next call that waits does its work; try again then.
-            state.io.started = thread.spawn(move || link.run()).is_ok();
-            state.io.is_needed = true;
-        } else if state.io.is_parked && !state.driving && !state.io.is_needed && state.session.has_unwritten() {
-            state.io.is_needed = true;
-            self.io_wake.notify_one();
-        }
-    }
-
-    fn run(self: Arc<Self>) {
-        let mut state = self.lock();
-        let mut seen = u64::MAX;
-        while !state.io.must_end {
-            let stays_away = state.driving || state.waiting > 0 || (state.turns != seen && !state.io.is_needed);
-            if stays_away {
-                let is_long = state.driving && state.turns == seen;
-                seen = state.turns;
-                state = self.park(state, is_long);
-                continue;
-            }
-            state.io.is_needed = false;
-            (state.driving, state.io.is_driving) = (true, true);
-            state = self.step(state, None);
-            (state.driving, state.io.is_driving) = (false, false);
-            self.notify_waiting(&state);
-            state = self.run_due(state);
-        }
-    }
-
-    fn park<'a>(&self, mut state: Guard<'a>, is_long: bool) -> Guard<'a> {
-        state.io.is_parked = true;
-        if is_long {
-            state.io.sleeps_for_long = true;
-            state = self.io_wake.wait(state).unwrap_or_else(PoisonError::into_inner);
-            state.io.sleeps_for_long = false;
-        } else {
-            state = self.io_wake.wait_timeout(state, LEASE).unwrap_or_else(PoisonError::into_inner).0;
-        }
-        state.io.is_parked = false;
-        state
-    }
 }
 
 impl State {
@@ -319,8 +248,4 @@ impl State {
         self.retry_at = Instant::now() + self.backoff;
         self.backoff = (self.backoff * 2).min(LAST_BACKOFF);
     }
-}
-
-fn earlier(deadline: Option<Instant>, at: Instant) -> Option<Instant> {
-    Some(deadline.map_or(at, |deadline| deadline.min(at)))
 }

@@ -2,7 +2,9 @@
 //! what happens between wire and session is in [`crate::io`].
 //!
 //! Who reads: at any time at most one thread *drives* the line (waits for it, reads, writes leftovers, reconnects). A
-//! caller that waits for something drives itself, so that an answer costs one wakeup; otherwise the I/O thread does.
+//! caller that waits for something drives itself, so that an answer costs one wakeup, and one that sends without a pause
+//! looks for acknowledgements whenever it writes; otherwise the I/O thread does. While that only waits for the line, a
+//! caller takes its place without asking: it finds out when it wakes.
 
 mod told;
 mod waiting;
@@ -21,7 +23,8 @@ use crate::error::{Error, Result};
 use crate::fork;
 use crate::io;
 use crate::options::ConnectOptions;
-use crate::session::{Body, Bounds, Session};
+use crate::session::{Body, Bounds, Due, Session};
+pub(crate) use waiting::Wait;
 
 /// How long a call may wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +70,7 @@ pub(crate) struct About {
 }
 
 /// A callback that is due, with its result.
-pub(crate) type Due = Box<dyn FnOnce() + Send>;
+pub(crate) type Call = Box<dyn FnOnce() + Send>;
 
 /// What stands under the lock.
 pub(crate) struct State {
@@ -78,6 +81,8 @@ pub(crate) struct State {
     pub(crate) decoder: Decoder,
     /// The last write found no room: the driver waits for it.
     pub(crate) is_write_blocked: bool,
+    /// While it is, a caller that sends without a pause tries again when so much has gathered.
+    pub(crate) next_try: usize,
     /// When to try the next connection, and how long to wait after that.
     pub(crate) retry_at: Instant,
     pub(crate) backoff: Duration,
@@ -88,6 +93,10 @@ pub(crate) struct State {
 
     /// A thread drives the line.
     pub(crate) driving: bool,
+    /// Threads that wait for the line or the waker: the driver, and the I/O thread even when it has lost its place.
+    pub(crate) in_poll: u32,
+    /// The driver waits inside a read, whose bytes go into the decoder before any other.
+    pub(crate) reads_outside: bool,
     /// Callers that wait for their turn to drive, or for what the driver brings.
     pub(crate) waiting: u32,
     /// Counts the times a caller began to drive.
@@ -101,7 +110,7 @@ pub(crate) struct State {
     pub(crate) on_window: Vec<OnWindow>,
     pub(crate) on_flushed: Vec<(u64, OnWindow)>,
     pub(crate) on_stop: Vec<OnStop>,
-    pub(crate) due: Vec<Due>,
+    pub(crate) due: Vec<Call>,
 }
 
 /// See the module.
@@ -139,12 +148,15 @@ impl Link {
             line: None,
             decoder: Decoder::new(0),
             is_write_blocked: false,
+            next_try: 0,
             retry_at: Instant::now(),
             backoff: io::FIRST_BACKOFF,
             dead: None,
             stopped: false,
             watching: false,
             driving: false,
+            in_poll: 0,
+            reads_outside: false,
             waiting: 0,
             turns: 0,
             io: io::Thread::default(),
@@ -192,8 +204,10 @@ impl Link {
         if let Some(waiter) = waiter {
             state.waiters.insert(number, waiter);
         }
-        if state.session.should_write() {
-            self.write_if_idle(&mut state);
+        match state.session.should_write() {
+            Due::No => {}
+            Due::Idle => self.write_if_idle(&mut state),
+            Due::Chunk => self.write_chunk(&mut state),
         }
         if !is_waited_for {
             self.leave_to_io(&mut state);
@@ -217,7 +231,7 @@ impl Link {
                 Err(Error::new(ErrorCode::WouldBlock, "cannot send now: the window of unacknowledged sends is full"))
             }
             Patience::Until(deadline) => {
-                let (state, room) = self.wait_for(state, deadline, true, |state| state.room(body));
+                let (state, room) = self.wait_for(state, deadline, Wait::Acks, |state| state.ample_room(body));
                 match room {
                     Ok(()) => Ok(state),
                     Err(error) => {
@@ -234,21 +248,22 @@ impl Link {
         let patience = Patience::of(timeout);
         let number = self.send(body, patience, Some(Waiter::Caller))?;
         let Patience::Until(deadline) = patience else { unreachable!("made by `of`") };
-        let (mut state, seq) = self.wait_for(self.lock(), deadline, true, |state| match state.seqs.remove(&number) {
-            Some(seq) => Some(seq),
-            // Held back for now: the caller is told, and the record goes when there is room.
-            None => state.session.refused().map(|error| Err(error.clone())),
-        });
+        let (mut state, seq) =
+            self.wait_for(self.lock(), deadline, Wait::Acks, |state| match state.seqs.remove(&number) {
+                Some(seq) => Some(seq),
+                // Held back for now: the caller is told, and the record goes when there is room.
+                None => state.session.refused().map(|error| Err(error.clone())),
+            });
         state.waiters.remove(&number);
         self.release(state);
         seq
     }
 
     /// Waits until everything sent so far is acknowledged.
-    pub(crate) fn flush(self: &Arc<Self>, deadline: Option<Instant>, until_stop: bool) -> Result<()> {
+    pub(crate) fn flush(self: &Arc<Self>, deadline: Option<Instant>, wait: Wait) -> Result<()> {
         let state = self.lock();
         let last = state.session.last();
-        let (state, flushed) = self.wait_for(state, deadline, until_stop, |state| state.flushed(last));
+        let (state, flushed) = self.wait_for(state, deadline, wait, |state| state.flushed(last));
         self.release(state);
         flushed
     }
@@ -263,14 +278,15 @@ impl Link {
             self.receive(&mut state);
         }
         let id = self.ask(&mut state, kind, Asker::Caller)?;
-        let (mut state, answer) = self.wait_for(state, deadline, true, |state| match state.askers.remove(&id) {
-            Some(Asker::Answered(answer)) => Some(answer),
-            Some(other) => {
-                state.askers.insert(id, other);
-                None
-            }
-            None => Some(Err(closed())),
-        });
+        let (mut state, answer) =
+            self.wait_for(state, deadline, Wait::Anything, |state| match state.askers.remove(&id) {
+                Some(Asker::Answered(answer)) => Some(answer),
+                Some(other) => {
+                    state.askers.insert(id, other);
+                    None
+                }
+                None => Some(Err(closed())),
+            });
         state.askers.remove(&id);
         self.release(state);
         answer

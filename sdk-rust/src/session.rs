@@ -23,7 +23,8 @@ use copo_proto::v1::{self, ErrorCode, Request};
 use copo_proto::{frame, key};
 
 pub(crate) use encode::Body;
-use window::{CHUNK, Window};
+pub(crate) use window::CHUNK;
+use window::Window;
 
 use crate::error::{Error, Result};
 
@@ -47,6 +48,17 @@ pub(crate) enum Event {
     Drop(Error),
     /// The connection is over, and a new one would be refused as well.
     Final(Error),
+}
+
+/// Is it time to write?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Due {
+    /// Not yet.
+    No,
+    /// Nothing is on its way.
+    Idle,
+    /// A whole chunk has gathered.
+    Chunk,
 }
 
 /// What the caller chose to hold the window to.
@@ -149,14 +161,20 @@ impl Session {
     /// Is there room for `body`? One send larger than the window may be under way alone.
     pub(crate) fn has_room(&self, body: &Body<'_>) -> bool {
         let sends = self.in_window();
-        sends == 0
-            || (sends < self.window_sends
-                && self.window.bytes() + body.frame_len(self.on_wire(self.next)) <= self.window_bytes)
+        sends == 0 || (sends < self.window_sends && self.window.bytes() + body.most_len() <= self.window_bytes)
     }
 
-    /// Is there room for a small send?
+    /// Is there room for `body` and then some? Whoever has waited goes on only then: to be woken for the room of every
+    /// single acknowledgement would cost more than sending.
+    pub(crate) fn has_ample_room(&self, body: &Body<'_>) -> bool {
+        let is_ample =
+            self.in_window() <= self.window_sends * 3 / 4 && self.window.bytes() <= self.window_bytes / 4 * 3;
+        (is_ample || !self.connected) && self.has_room(body)
+    }
+
+    /// Is there ample room for a small send?
     pub(crate) fn has_any_room(&self) -> bool {
-        self.has_room(&Body::Meta { data: &[] })
+        self.has_ample_room(&Body::Meta { data: &[] })
     }
 
     /// Why sends do not go at present, if the orchestrator said so.
@@ -205,8 +223,26 @@ impl Session {
     /// Should what has gathered be written now by whoever added to it? Yes when nothing is on its way: that is the
     /// lowest latency. While something is, the acknowledgement that must come is the moment to write what has
     /// gathered meanwhile, unless it is a whole chunk already: so under load a write carries hundreds of records.
-    pub(crate) fn should_write(&self) -> bool {
-        self.has_unwritten() && (!self.window.is_in_flight() || self.window.unwritten_len() >= CHUNK)
+    pub(crate) fn should_write(&self) -> Due {
+        if !self.has_unwritten() {
+            Due::No
+        } else if self.window.unwritten_len() >= CHUNK {
+            Due::Chunk
+        } else if self.window.is_in_flight() {
+            Due::No
+        } else {
+            Due::Idle
+        }
+    }
+
+    /// Bytes that have not gone over the present connection.
+    pub(crate) fn unwritten_len(&self) -> usize {
+        self.window.unwritten_len()
+    }
+
+    /// Is a send on the wire and not acknowledged?
+    pub(crate) fn is_in_flight(&self) -> bool {
+        self.connected && !self.held && self.window.is_in_flight()
     }
 
     /// Is there anything that has not gone over the present connection and may?

@@ -1,38 +1,32 @@
 //! A subscription: its own connection, read on the caller's thread. It holds a cursor, and when the connection is lost
 //! it goes on from there as soon as the orchestrator is back.
+//!
+//! Records are read where they lie in the inbox; [`Subscription::next`] makes them owned, [`Subscription::next_ref`] does
+//! not.
+
+mod connect;
+mod receive;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use copo_proto::frame::{self, Decoder};
-use copo_proto::v1::{
-    self, ErrorCode, Gap, MetaReport, Request, UddRecord, gap, request, response, server_message, subscribe,
-};
+use std::ops::Range;
 
-use crate::connection::{self, Line, OpenError, Waker, wait};
+use bytes::Bytes;
+use copo_proto::record::RecordRef;
+use copo_proto::v1::{self, ErrorCode, UddRecord};
+
+use crate::connection::{Line, Waker, wait};
 use crate::error::{Error, Result};
 use crate::fork;
+use crate::inbox::Inbox;
 use crate::io::FIRST_BACKOFF;
+use crate::item::{Item, ItemRef};
 use crate::options::{ConnectOptions, SubscribeOptions};
+use receive::{Found, Place};
 
 const LAST_BACKOFF: Duration = Duration::from_secs(1);
-/// For how long a first subscription waits for an orchestrator that is away: far longer than a restart takes.
-const AWAY: Duration = Duration::from_secs(10);
-/// A handshake gets at least so long, whatever timeout the caller has: or a caller that only polls would never get on.
-const LEAST_HANDSHAKE: Duration = Duration::from_millis(250);
-
-/// What a subscription delivers.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Item {
-    /// A record.
-    Record(UddRecord),
-    /// A report.
-    Report(MetaReport),
-    /// What was passed over, and why.
-    Gap(Gap),
-}
 
 /// Follows the log from a place on, in order. It is over with END (all that was asked for was delivered), STOPPING (the
 /// run was asked to stop) or CLOSED ([`Stopper`]), which every later `next` repeats.
@@ -45,7 +39,9 @@ pub struct Subscription {
     request: v1::Subscribe,
     reconnects: bool,
     line: Option<Line>,
-    decoder: Decoder,
+    inbox: Inbox,
+    /// The last read left room: nothing more will have come yet.
+    is_drained: bool,
     log_id: Bytes,
     head: u64,
     /// The next Seq to ask for after a reconnect; `None`: as asked for at first.
@@ -89,7 +85,8 @@ impl Subscription {
             request: wanted.request()?,
             reconnects: !wanted.once,
             line: None,
-            decoder: Decoder::new(0),
+            inbox: Inbox::default(),
+            is_drained: false,
             log_id: Bytes::new(),
             head: 0,
             cursor: None,
@@ -110,20 +107,82 @@ impl Subscription {
     /// The next item; waits for it at most `timeout` (TIMED_OUT). While a connection is being made again, the wait may
     /// be longer by a quarter of a second.
     pub fn next(&mut self, timeout: Option<Duration>) -> Result<Item> {
+        match self.find(timeout)? {
+            Found::Record(place) => Ok(Item::Record(self.own(place))),
+            Found::Other(item) => Ok(item.into_owned()),
+        }
+    }
+
+    /// As [`Self::next`], without an allocation or a copy: a record is borrowed from what was read, until the next call.
+    pub fn next_ref(&mut self, timeout: Option<Duration>) -> Result<ItemRef<'_>> {
+        match self.find(timeout)? {
+            Found::Record(place) => Ok(ItemRef::Record(self.lend(&place))),
+            Found::Other(item) => Ok(item),
+        }
+    }
+
+    /// The next item of those that have been read already, without asking the system for more; `None`: there is none, and
+    /// [`Self::next_ref`] reads (or says why it cannot). So what came together is taken together:
+    ///
+    /// ```no_run
+    /// # fn f(mut records: copo::Subscription) -> copo::Result<()> {
+    /// let mut next = Some(records.next_ref(None)?);
+    /// while let Some(item) = next {
+    ///     println!("{item:?}");
+    ///     next = records.buffered_ref();
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn buffered_ref(&mut self) -> Option<ItemRef<'_>> {
+        self.check().ok()?;
+        match self.buffered() {
+            Ok(Some(Found::Record(place))) => Some(ItemRef::Record(self.lend(&place))),
+            Ok(Some(Found::Other(item))) => Some(item),
+            Ok(None) => None,
+            Err(_) => {
+                // What comes of it is told by the next call that may wait.
+                let _ = self.lose();
+                None
+            }
+        }
+    }
+
+    fn find(&mut self, timeout: Option<Duration>) -> Result<Found> {
         let mut deadline = None;
         loop {
             self.check()?;
-            if self.line.is_some() {
-                match self.buffered() {
-                    Ok(Some(item)) => return Ok(item),
-                    Ok(None) => {}
-                    Err(_) => self.lose()?,
-                }
+            match self.buffered() {
+                Ok(Some(found)) => return Ok(found),
+                Ok(None) => {}
+                Err(_) => self.lose()?,
             }
             // The clock is read only when there is nothing to deliver at once.
             let at = *deadline.get_or_insert_with(|| timeout.map(|timeout| Instant::now() + timeout));
             self.advance(at)?;
         }
+    }
+
+    /// The record there, borrowed.
+    fn lend(&self, place: &Place) -> RecordRef<'_> {
+        let text = |place: &Range<usize>| {
+            // SAFETY: `Place::of` took this place from a `str` that lay in the inbox, which has not been touched since.
+            unsafe { std::str::from_utf8_unchecked(self.inbox.bytes(place.clone())) }
+        };
+        RecordRef {
+            seq: place.seq,
+            sent_time: place.sent_time,
+            sent_by: text(&place.sent_by),
+            key: text(&place.key),
+            udd_buff: self.inbox.bytes(place.udd_buff.clone()),
+        }
+    }
+
+    /// The record there, owned.
+    fn own(&mut self, place: Place) -> UddRecord {
+        let RecordRef { seq, sent_time, sent_by, key, .. } = self.lend(&place);
+        let (sent_by, key) = (sent_by.to_owned(), key.to_owned());
+        UddRecord { seq, sent_time, sent_by, key, udd_buff: self.inbox.own(place.udd_buff) }
     }
 
     /// The next item if it has come already.
@@ -174,87 +233,26 @@ impl Subscription {
         }
     }
 
-    /// What was read already. `Err`: the connection is of no more use.
-    fn buffered(&mut self) -> Result<Option<Item>> {
-        while let Some(message) = connection::next_message(&mut self.decoder)? {
-            use server_message::Kind;
-            match message {
-                Some(Kind::Record(record)) => {
-                    self.cursor = Some(record.seq + 1);
-                    return Ok(Some(Item::Record(record)));
-                }
-                Some(Kind::Report(report)) => {
-                    self.cursor = Some(report.seq + 1);
-                    return Ok(Some(Item::Report(report)));
-                }
-                Some(Kind::Gap(gap)) => {
-                    self.passed_over(&gap);
-                    return Ok(Some(Item::Gap(gap)));
-                }
-                Some(Kind::End(end)) => return Err(self.end(end.code)),
-                Some(Kind::StopRequested(_)) => return Err(self.end(ErrorCode::Stopping.into())),
-                Some(Kind::Error(error)) => return Err(self.refuse(Error::from_wire(error))),
-                Some(Kind::Ack(_) | Kind::SendFailed(_) | Kind::Resume(_) | Kind::Response(_) | Kind::Welcome(_))
-                | None => {}
-            }
-        }
-        Ok(None)
-    }
-
-    fn passed_over(&mut self, gap: &Gap) {
-        if !gap.log_id.is_empty() {
-            self.log_id = gap.log_id.clone();
-        }
-        if gap.cause() == gap::Cause::LogReplaced {
-            self.cursor = None;
-            self.request.from = Some(subscribe::From::First(true));
-            self.request.log_id = Bytes::new();
-        } else {
-            self.cursor = Some(self.cursor.unwrap_or_default().max(gap.last.saturating_add(1)));
-        }
-    }
-
-    fn end(&mut self, code: i32) -> Error {
-        let error = match ErrorCode::try_from(code) {
-            Ok(ErrorCode::Ok) => Error::new(ErrorCode::End, "the subscription has delivered all it was asked for"),
-            Ok(ErrorCode::Stopping) => {
-                Error::new(ErrorCode::Stopping, "the subscription ends: this run was asked to stop")
-            }
-            _ => Error::from_number(code, "the subscription was ended".into()),
-        };
-        self.over = Some(error.clone());
-        error
-    }
-
-    /// Keeps what another connection would not change.
-    fn refuse(&mut self, error: Error) -> Error {
-        let is_final = matches!(
-            error.code(),
-            ErrorCode::Unauthorized
-                | ErrorCode::Unsupported
-                | ErrorCode::Forbidden
-                | ErrorCode::InvalidKey
-                | ErrorCode::InvalidArgument
-                | ErrorCode::Malformed
-                | ErrorCode::Stopping
-        );
-        if is_final {
-            self.over = Some(error.clone());
-        }
-        error
-    }
-
     /// Reads, or waits for something to read, or tries for a new connection.
     fn advance(&mut self, deadline: Option<Instant>) -> Result<()> {
         let Some(line) = &self.line else { return self.reconnect(deadline) };
-        match connection::read(line, &mut self.decoder) {
-            Ok(0) => return self.lose(),
-            Ok(_) => return Ok(()),
-            Err(why) if why.kind() == std::io::ErrorKind::WouldBlock => {}
-            Err(_) => return self.lose(),
+        // Whoever does not wait wants to know what has come since.
+        if !std::mem::take(&mut self.is_drained) || in_time(deadline).is_err() {
+            let room = self.inbox.room();
+            let most = room.len();
+            match line.read(room) {
+                Ok(0) => return self.lose(),
+                Ok(count) => {
+                    self.inbox.filled(count);
+                    self.is_drained = count < most;
+                    return Ok(());
+                }
+                Err(why) if why.kind() == std::io::ErrorKind::WouldBlock => {}
+                Err(_) => return self.lose(),
+            }
         }
         in_time(deadline)?;
-        wait(Some(line), false, Some(&self.stop.waker), deadline).map_err(cannot_wait)
+        wait(Some(line), false, Some(&self.stop.waker), deadline).map(drop).map_err(cannot_wait)
     }
 
     fn lose(&mut self) -> Result<()> {
@@ -270,97 +268,6 @@ impl Subscription {
         let error = Error::new(ErrorCode::Closed, "the subscription ends: the connection to the orchestrator is lost");
         self.over = Some(error.clone());
         Err(error)
-    }
-
-    fn reconnect(&mut self, deadline: Option<Instant>) -> Result<()> {
-        let now = Instant::now();
-        if now < self.retry_at {
-            in_time(deadline)?;
-            let until = deadline.map_or(self.retry_at, |at| at.min(self.retry_at));
-            return wait(None, false, Some(&self.stop.waker), Some(until)).map_err(cannot_wait);
-        }
-        let left = deadline.map_or(self.options.timeout, |at| at.saturating_duration_since(now));
-        match self.connect(left.clamp(LEAST_HANDSHAKE, self.options.timeout.max(LEAST_HANDSHAKE))) {
-            Ok(subscribed) => {
-                if self.cursor.is_none() {
-                    self.log_id = subscribed.log_id;
-                }
-                Ok(())
-            }
-            Err(OpenError::Unreachable(_)) => self.lose(),
-            Err(OpenError::Refused(error)) => {
-                self.refuse(error);
-                self.lose()
-            }
-        }
-    }
-
-    /// The first connection: the client has been connected before, so an orchestrator that is away is waited for.
-    fn connect_first(&mut self, timeout: Duration) -> std::result::Result<v1::Subscribed, OpenError> {
-        let until = Instant::now() + AWAY;
-        loop {
-            match self.connect(timeout) {
-                Err(OpenError::Unreachable(_)) if self.reconnects && Instant::now() < until => {
-                    std::thread::sleep(self.backoff);
-                    self.backoff = (self.backoff * 2).min(LAST_BACKOFF);
-                }
-                Ok(subscribed) => return Ok(subscribed),
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    fn connect(&mut self, timeout: Duration) -> std::result::Result<v1::Subscribed, OpenError> {
-        let deadline = Instant::now() + timeout;
-        let connection = connection::open(&self.options, &[], timeout)?;
-        let (line, mut decoder) = (connection.line, connection.decoder);
-        let request = Request { id: 1, kind: Some(request::Kind::Subscribe(self.request_from_here())) };
-        let lost = |why| {
-            let message = format!("cannot subscribe: the orchestrator does not answer: {why}");
-            OpenError::Unreachable(Error::new(ErrorCode::NoOrchestrator, message))
-        };
-        connection::write_all(&line, &frame::to_vec(&request), deadline).map_err(lost)?;
-        loop {
-            match connection::read_message(&line, &mut decoder, deadline).map_err(lost)? {
-                Some(server_message::Kind::Response(v1::Response { kind: Some(kind), .. })) => match kind {
-                    response::Kind::Subscribed(subscribed) => {
-                        (self.line, self.decoder) = (Some(line), decoder);
-                        self.backoff = FIRST_BACKOFF;
-                        return Ok(subscribed);
-                    }
-                    response::Kind::Error(error) => return Err(OpenError::Refused(Error::from_wire(error))),
-                    other => return Err(lost(std::io::Error::other(format!("{other:?}")))),
-                },
-                Some(server_message::Kind::Error(error)) => return Err(OpenError::Refused(Error::from_wire(error))),
-                Some(server_message::Kind::End(end)) => return Err(OpenError::Refused(self.end(end.code))),
-                _ => {}
-            }
-        }
-    }
-
-    /// What to ask for: the first time as the caller said, later from where we are.
-    fn request_from_here(&self) -> v1::Subscribe {
-        let mut request = self.request.clone();
-        if let Some(seq) = self.cursor {
-            request.from = Some(subscribe::From::Seq(seq));
-            request.log_id = self.log_id.clone();
-        }
-        request
-    }
-
-    /// Fixes what "now" means, so that a reconnect does not move it.
-    fn begin(&mut self, subscribed: &v1::Subscribed) {
-        self.log_id = subscribed.log_id.clone();
-        self.head = subscribed.head;
-        let is_same_log = self.request.log_id.is_empty() || self.request.log_id == subscribed.log_id;
-        self.cursor = match self.request.from {
-            Some(subscribe::From::Seq(seq)) if is_same_log => Some(seq),
-            Some(subscribe::From::New(_)) | None => Some(subscribed.head + 1),
-            Some(subscribe::From::Seq(_) | subscribe::From::First(_) | subscribe::From::Time(_)) => None,
-        };
-        if self.request.no_follow {
-            self.request.to = Some(self.request.to.map_or(self.head, |to| to.min(self.head)));
-        }
     }
 }
 

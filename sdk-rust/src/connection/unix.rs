@@ -1,9 +1,9 @@
-//! The line on Unix: a socket that never blocks, waited for by `poll`.
+//! The line on Unix: a socket whose calls do not wait unless they say so; `poll` does.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
@@ -20,14 +20,30 @@ const FLAGS: libc::c_int = libc::MSG_DONTWAIT;
 #[derive(Debug)]
 pub(crate) struct Line {
     socket: OwnedFd,
+    is_wide: AtomicBool,
+    /// For how long a [`Self::read_waiting`] waits, in microseconds; 0: for ever.
+    patience: AtomicU64,
 }
+
+/// What a line that carries large records may hold on its way.
+const WIDE: libc::c_int = 1024 * 1024;
 
 impl Line {
     pub(super) fn new(stream: Stream) -> io::Result<Self> {
         let Stream::UdSocket(stream) = stream;
-        let socket = OwnedFd::from(stream);
+        let socket = UnixStream::from(OwnedFd::from(stream));
+        socket.set_nonblocking(false)?; // Each call says whether it waits.
+        let socket = OwnedFd::from(socket);
         no_sigpipe(socket.as_raw_fd())?;
-        Ok(Self { socket })
+        Ok(Self { socket, is_wide: AtomicBool::new(false), patience: AtomicU64::new(0) })
+    }
+
+    /// Large records come: with the usual buffer they would go in pieces, a wakeup of both sides for each.
+    pub(crate) fn widen(&self) {
+        if !self.is_wide.swap(true, Ordering::Relaxed) {
+            // The system's limit may be lower; what it allows is set.
+            let _ = set(self.socket.as_raw_fd(), libc::SO_SNDBUF, &WIDE);
+        }
     }
 
     /// Writes what there is room for; WouldBlock when there is none.
@@ -35,8 +51,16 @@ impl Line {
         send(self.socket.as_raw_fd(), bytes)
     }
 
-    /// Appends what has come; WouldBlock when nothing has, 0 when the other side has closed.
-    pub(crate) fn read(&self, buffer: &mut BytesMut) -> io::Result<usize> {
+    /// Reads what has come; WouldBlock when nothing has, 0 when the other side has closed.
+    pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        // SAFETY: the pointer and the length are those of one slice.
+        checked(unsafe {
+            libc::recv(self.socket.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), libc::MSG_DONTWAIT)
+        })
+    }
+
+    /// Appends what has come; otherwise as [`Self::read`].
+    pub(crate) fn append(&self, buffer: &mut BytesMut) -> io::Result<usize> {
         let spare = buffer.spare_capacity_mut();
         // SAFETY: the kernel writes at most `spare.len()` bytes, into memory that is ours.
         let count =
@@ -45,6 +69,31 @@ impl Line {
         // SAFETY: the kernel has initialised that many bytes behind the present end.
         unsafe { buffer.set_len(buffer.len() + count) };
         Ok(count)
+    }
+
+    /// Waits inside the read until something has come, the other side has closed (0), or the deadline or a signal
+    /// (WouldBlock): one system call and one wakeup less than [`wait`] and then [`Self::read`]. Nothing but [`Self::hang_up`]
+    /// breaks it off.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn read_waiting(&self, buffer: &mut [u8], deadline: Option<Instant>) -> io::Result<usize> {
+        let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+        let patience = left.map_or(0, |left| u64::try_from(left.as_micros()).unwrap_or(u64::MAX).max(1));
+        if self.patience.swap(patience, Ordering::Relaxed) != patience {
+            let time = libc::timeval {
+                tv_sec: libc::time_t::try_from(patience / 1_000_000).unwrap_or(libc::time_t::MAX),
+                tv_usec: (patience % 1_000_000) as libc::suseconds_t,
+            };
+            set(self.socket.as_raw_fd(), libc::SO_RCVTIMEO, &time)?;
+        }
+        // SAFETY: the pointer and the length are those of one slice.
+        checked(unsafe { libc::recv(self.socket.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), 0) })
+    }
+
+    /// Ends the connection for both sides, and with it a [`Self::read_waiting`] on another thread.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn hang_up(&self) {
+        // SAFETY: no pointer is passed.
+        unsafe { libc::shutdown(self.socket.as_raw_fd(), libc::SHUT_RDWR) };
     }
 
     /// The descriptor's number, for a forked child to close its copy.
@@ -80,12 +129,15 @@ fn no_sigpipe(_socket: RawFd) -> io::Result<()> {
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn no_sigpipe(socket: RawFd) -> io::Result<()> {
-    let yes: libc::c_int = 1;
-    let length = size_of::<libc::c_int>() as libc::socklen_t;
-    // SAFETY: the option's value is one int, which lives across the call.
-    let result = unsafe {
-        libc::setsockopt(socket, libc::SOL_SOCKET, libc::SO_NOSIGPIPE, std::ptr::from_ref(&yes).cast(), length)
-    };
+    set::<libc::c_int>(socket, libc::SO_NOSIGPIPE, &1)
+}
+
+/// Sets a socket option.
+fn set<T>(socket: RawFd, option: libc::c_int, value: &T) -> io::Result<()> {
+    let length = size_of::<T>() as libc::socklen_t;
+    // SAFETY: the option's value lives across the call and has the length that is told.
+    let result =
+        unsafe { libc::setsockopt(socket, libc::SOL_SOCKET, option, std::ptr::from_ref(value).cast(), length) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
@@ -144,13 +196,13 @@ impl Drop for Waker {
 }
 
 /// Waits until `line` has something to read (or, `writable`, has room), the waker rings, the deadline has come or a
-/// signal was handled.
+/// signal was handled. Says whether the waker rang.
 pub(crate) fn wait(
     line: Option<&Line>,
     writable: bool,
     waker: Option<&Waker>,
     deadline: Option<Instant>,
-) -> io::Result<()> {
+) -> io::Result<bool> {
     let events = if writable { libc::POLLIN | libc::POLLOUT } else { libc::POLLIN };
     // A negative descriptor is passed over.
     let mut polled = [
@@ -161,12 +213,13 @@ pub(crate) fn wait(
     // SAFETY: the pointer and the count are those of one array.
     if unsafe { libc::poll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, timeout) } < 0 {
         let error = io::Error::last_os_error();
-        return if error.kind() == io::ErrorKind::Interrupted { Ok(()) } else { Err(error) };
+        return if error.kind() == io::ErrorKind::Interrupted { Ok(false) } else { Err(error) };
     }
     if let (Some(waker), true) = (waker, polled[1].revents != 0) {
         waker.drain();
+        return Ok(true);
     }
-    Ok(())
+    Ok(false)
 }
 
 /// Rounded up: a wait that ends just before its deadline would only be begun again.

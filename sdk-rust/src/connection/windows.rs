@@ -11,7 +11,7 @@ use bytes::BytesMut;
 use interprocess::local_socket::Stream;
 use windows_sys::Win32::Foundation::{
     ERROR_BROKEN_PIPE, ERROR_IO_INCOMPLETE, ERROR_IO_PENDING, ERROR_NO_DATA, ERROR_PIPE_NOT_CONNECTED, HANDLE,
-    WAIT_FAILED,
+    WAIT_FAILED, WAIT_OBJECT_0,
 };
 use windows_sys::Win32::Security::{EqualSid, GetTokenInformation, TOKEN_QUERY, TOKEN_USER, TokenUser};
 use windows_sys::Win32::Storage::FileSystem::{ReadFile, WriteFile};
@@ -23,7 +23,7 @@ use windows_sys::Win32::System::Threading::{
 };
 
 /// What one transfer carries at most.
-const TRANSFER: usize = 64 * 1024;
+const TRANSFER: usize = crate::inbox::READ;
 
 /// One connected pipe.
 #[derive(Debug)]
@@ -87,12 +87,25 @@ impl Line {
         Ok(count)
     }
 
-    /// Appends what has come; WouldBlock when nothing has, 0 when the other side has closed.
-    pub(crate) fn read(&self, buffer: &mut BytesMut) -> io::Result<usize> {
+    /// Reads what has come into a buffer that holds at least [`TRANSFER`] bytes; WouldBlock when nothing has, 0 when the
+    /// other side has closed.
+    pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.read_with(|come| buffer[..come.len()].copy_from_slice(come))
+    }
+
+    /// Appends what has come; otherwise as [`Self::read`].
+    pub(crate) fn append(&self, buffer: &mut BytesMut) -> io::Result<usize> {
+        self.read_with(|come| buffer.extend_from_slice(come))
+    }
+
+    /// The pipe's buffers are what they are.
+    pub(crate) fn widen(&self) {}
+
+    fn read_with(&self, take: impl FnOnce(&[u8])) -> io::Result<usize> {
         let mut reading = lock(&self.reading);
         match self.read_some(&mut reading) {
             Ok(count) => {
-                buffer.extend_from_slice(&reading.buffer[..count]);
+                take(&reading.buffer[..count]);
                 // The next read begins at once, so that a wait has something to wait for.
                 let _ = self.begin_read(&mut reading);
                 Ok(count)
@@ -270,13 +283,14 @@ impl Waker {
     }
 }
 
-/// Waits until `line` has something to read (or, `writable`, has room), the waker rings or the deadline has come.
+/// Waits until `line` has something to read (or, `writable`, has room), the waker rings or the deadline has come. Says
+/// whether the waker rang.
 pub(crate) fn wait(
     line: Option<&Line>,
     writable: bool,
     waker: Option<&Waker>,
     deadline: Option<Instant>,
-) -> io::Result<()> {
+) -> io::Result<bool> {
     let mut events: Vec<HANDLE> = Vec::with_capacity(3);
     if let Some(waker) = waker {
         events.push(waker.event.as_raw_handle().cast());
@@ -284,14 +298,14 @@ pub(crate) fn wait(
     if let Some(line) = line {
         let mut reading = lock(&line.reading);
         if line.begin_read(&mut reading).is_err() {
-            return Ok(()); // The read that follows tells why.
+            return Ok(false); // The read that follows tells why.
         }
         events.push(reading.event.as_raw_handle().cast());
         drop(reading);
         if writable {
             let writing = lock(&line.writing);
             if !writing.is_under_way {
-                return Ok(());
+                return Ok(false);
             }
             events.push(writing.event.as_raw_handle().cast());
         }
@@ -302,9 +316,13 @@ pub(crate) fn wait(
     });
     if events.is_empty() {
         std::thread::sleep(std::time::Duration::from_millis(u64::from(milliseconds)));
-        return Ok(());
+        return Ok(false);
     }
     // SAFETY: the pointer and the count are those of one array of open handles: line and waker outlive this call.
     let waited = unsafe { WaitForMultipleObjects(events.len() as u32, events.as_ptr(), 0, milliseconds) };
-    if waited == WAIT_FAILED { Err(io::Error::last_os_error()) } else { Ok(()) }
+    if waited == WAIT_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    // The first of them, where there is a waker.
+    Ok(waker.is_some() && waited == WAIT_OBJECT_0)
 }

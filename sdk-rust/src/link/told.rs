@@ -3,7 +3,7 @@
 
 use copo_proto::v1::{ErrorCode, response};
 
-use super::{Asker, Due, State, Waiter, stopping};
+use super::{Asker, Call, State, Waiter, stopping};
 use crate::error::{Error, Result};
 use crate::session::Body;
 
@@ -13,6 +13,15 @@ impl State {
         match self.session.take_error() {
             Err(error) => Some(Err(error)),
             Ok(()) if self.session.has_room(body) => Some(Ok(())),
+            Ok(()) => self.session.refused().map(|error| Err(error.clone())),
+        }
+    }
+
+    /// As [`Self::room`], for who has waited already.
+    pub(super) fn ample_room(&mut self, body: &Body<'_>) -> Option<Result<()>> {
+        match self.session.take_error() {
+            Err(error) => Some(Err(error)),
+            Ok(()) if self.session.has_ample_room(body) => Some(Ok(())),
             Ok(()) => self.session.refused().map(|error| Err(error.clone())),
         }
     }
@@ -99,8 +108,8 @@ impl State {
     /// The run is asked to stop: what waits now gets STOPPING, as a blocked call does. What is begun later waits as
     /// ever, so that a run can still send its last records.
     pub(crate) fn stop_callbacks(&mut self) {
-        self.due.extend(self.on_stop.drain(..).map(|f| -> Due { f }));
+        self.due.extend(self.on_stop.drain(..).map(|f| -> Call { f }));
         let waiting = self.on_window.drain(..).chain(self.on_flushed.drain(..).map(|(_, f)| f));
-        self.due.extend(waiting.map(|f| -> Due { Box::new(move || f(Err(stopping()))) }));
+        self.due.extend(waiting.map(|f| -> Call { Box::new(move || f(Err(stopping()))) }));
     }
 }

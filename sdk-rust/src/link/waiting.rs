@@ -9,14 +9,52 @@ use copo_proto::v1::ErrorCode;
 use super::{Guard, Link, State, closed, stopping};
 use crate::error::{Error, Result};
 
+/// What a caller waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// Acknowledgements of what is in the window: they come, or a refusal does. A stop request ends the waiting.
+    Acks,
+    /// The same, whether a stop is requested or not.
+    LastAcks,
+    /// What may not come for long. A stop request ends the waiting.
+    Anything,
+    /// A stop request.
+    Stop,
+}
+
+impl Wait {
+    fn ends_at_stop(self) -> bool {
+        matches!(self, Self::Acks | Self::Anything)
+    }
+
+    /// May the driver wait inside a read? There it cannot be called upon to write what others have left, so something
+    /// must be sure to come.
+    fn is_sure_to_end(self) -> bool {
+        matches!(self, Self::Acks | Self::LastAcks)
+    }
+}
+
 impl Link {
-    /// Waits until `ready` says so, driving the line meanwhile if nobody else does. `until_stop`: a stop request that
-    /// comes while waiting ends it. Callbacks are run on the way.
+    /// Waits until `ready` says so, driving the line meanwhile if nobody else does. Callbacks are run on the way.
     pub(crate) fn wait_for<'a, T>(
+        self: &'a Arc<Self>,
+        state: Guard<'a>,
+        deadline: Option<Instant>,
+        wait: Wait,
+        ready: impl FnMut(&mut State) -> Option<Result<T>>,
+    ) -> (Guard<'a>, Result<T>) {
+        let (mut state, done) = self.wait_until(state, deadline, wait, ready);
+        if state.is_write_blocked {
+            self.call_io(&mut state); // What found no room is nobody else's any more.
+        }
+        (state, done)
+    }
+
+    fn wait_until<'a, T>(
         self: &'a Arc<Self>,
         mut state: Guard<'a>,
         deadline: Option<Instant>,
-        until_stop: bool,
+        wait: Wait,
         mut ready: impl FnMut(&mut State) -> Option<Result<T>>,
     ) -> (Guard<'a>, Result<T>) {
         let was_stopped = state.stopped;
@@ -25,7 +63,7 @@ impl Link {
             if let Some(done) = ready(&mut state) {
                 return (state, done);
             }
-            if until_stop && state.stopped && !was_stopped {
+            if wait.ends_at_stop() && state.stopped && !was_stopped {
                 return (state, Err(stopping()));
             }
             if let Some(dead) = state.dead.clone() {
@@ -35,15 +73,18 @@ impl Link {
                 self.leave_to_io(&mut state);
                 return (state, Err(Error::new(ErrorCode::TimedOut, "cannot wait any longer: the time given is over")));
             }
-            state = if state.driving { self.wait_for_driver(state, deadline) } else { self.drive(state, deadline) };
+            state = if self.take_seat(&mut state) {
+                self.drive(state, deadline, wait)
+            } else {
+                self.wait_for_driver(state, deadline)
+            };
         }
     }
 
     /// One turn at driving.
-    fn drive<'a>(self: &'a Arc<Self>, mut state: Guard<'a>, deadline: Option<Instant>) -> Guard<'a> {
-        state.driving = true;
-        state.turns += 1;
-        state = self.step(state, deadline);
+    fn drive<'a>(self: &'a Arc<Self>, mut state: Guard<'a>, deadline: Option<Instant>, wait: Wait) -> Guard<'a> {
+        let reads = wait.is_sure_to_end() && state.session.is_in_flight();
+        state = if reads { self.step_by_read(state, deadline) } else { self.step(state, deadline) };
         state.driving = false;
         if state.waiting > 0 {
             self.changed.notify_all();

@@ -2,7 +2,7 @@
 //! twice. A test holds it against the generated code.
 
 use copo_proto::v1::{Request, request};
-use prost::encoding::{encode_varint, encoded_len_varint};
+use prost::encoding::encoded_len_varint;
 
 const REQUEST_UDD_SEND: u8 = 2 << 3 | 2;
 const REQUEST_META_SEND: u8 = 3 << 3 | 2;
@@ -31,42 +31,120 @@ pub(crate) enum Body<'a> {
     },
 }
 
+/// What a frame measures under its number: worked out once per send.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Measure {
+    message: usize,
+    request: usize,
+    /// The whole frame, length prefix included.
+    pub(super) frame: usize,
+}
+
+/// Most bytes of a frame beside key and data: five tags, four lengths, a number, a Seq, rounded up.
+const MOST_AROUND: usize = 64;
+
 impl Body<'_> {
-    /// The length of the frame under this number, prefix included.
-    pub(super) fn frame_len(&self, number: u64) -> usize {
-        let request = 1 + prefixed(self.message_len(number));
-        prefixed(request)
+    /// No frame of this body is longer; cheaper than to measure.
+    pub(super) fn most_len(&self) -> usize {
+        match self {
+            Self::Udd { key, data, .. } => MOST_AROUND + key.len() + data.len(),
+            Self::Meta { data } => MOST_AROUND + data.len(),
+        }
+    }
+
+    /// Measures the frame under this number.
+    pub(super) fn measure(&self, number: u64) -> Measure {
+        let number = 1 + encoded_len_varint(number);
+        let message = match self {
+            Self::Udd { key, data, expect_seq } => {
+                number + bytes_len(key.len()) + bytes_len(data.len()) + expect_seq.map_or(0, |_| 9)
+            }
+            Self::Meta { data } => number + bytes_len(data.len()),
+        };
+        let request = 1 + prefixed(message);
+        Measure { message, request, frame: prefixed(request) }
     }
 
     /// Appends the frame.
-    pub(super) fn encode(&self, number: u64, out: &mut Vec<u8>) {
-        let message = self.message_len(number);
-        encode_varint((1 + prefixed(message)) as u64, out);
+    pub(super) fn encode(&self, measure: &Measure, number: u64, out: &mut Vec<u8>) {
+        let mut head = Head::default();
+        head.varint(measure.request);
         match self {
             Self::Udd { key, data, expect_seq } => {
-                start(REQUEST_UDD_SEND, message, number, out);
-                put_bytes(UDD_KEY, key.as_bytes(), out);
-                put_bytes(UDD_BUFF, data, out);
+                head.begin(REQUEST_UDD_SEND, measure.message, number);
+                if !key.is_empty() {
+                    head.field(UDD_KEY, key.len());
+                    out.extend_from_slice(head.written());
+                    out.extend_from_slice(key.as_bytes());
+                    head = Head::default();
+                }
+                head.put(UDD_BUFF, data, out);
                 if let Some(seq) = expect_seq {
                     out.push(UDD_EXPECT_SEQ);
                     out.extend_from_slice(&seq.to_le_bytes());
                 }
             }
             Self::Meta { data } => {
-                start(REQUEST_META_SEND, message, number, out);
-                put_bytes(META_BUFF, data, out);
+                head.begin(REQUEST_META_SEND, measure.message, number);
+                head.put(META_BUFF, data, out);
             }
         }
     }
+}
 
-    fn message_len(&self, number: u64) -> usize {
-        let number = 1 + encoded_len_varint(number);
-        match self {
-            Self::Udd { key, data, expect_seq } => {
-                number + bytes_len(key.len()) + bytes_len(data.len()) + expect_seq.map_or(0, |_| 9)
-            }
-            Self::Meta { data } => number + bytes_len(data.len()),
+/// Tags, lengths and the number in front of a frame's data, gathered so that they are appended at once.
+struct Head {
+    bytes: [u8; MOST_AROUND],
+    length: usize,
+}
+
+impl Default for Head {
+    fn default() -> Self {
+        Self { bytes: [0; MOST_AROUND], length: 0 }
+    }
+}
+
+impl Head {
+    fn byte(&mut self, byte: u8) {
+        self.bytes[self.length] = byte;
+        self.length += 1;
+    }
+
+    fn varint(&mut self, value: usize) {
+        self.varint_u64(value as u64);
+    }
+
+    fn varint_u64(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.byte(value as u8 | 0x80);
+            value >>= 7;
         }
+        self.byte(value as u8);
+    }
+
+    fn begin(&mut self, tag: u8, message: usize, number: u64) {
+        self.byte(tag);
+        self.varint(message);
+        self.byte(NUMBER);
+        self.varint_u64(number);
+    }
+
+    fn field(&mut self, tag: u8, length: usize) {
+        self.byte(tag);
+        self.varint(length);
+    }
+
+    fn written(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+
+    /// Appends what was gathered, and the data as this field; an empty field is not written, as proto3 has it.
+    fn put(mut self, tag: u8, data: &[u8], out: &mut Vec<u8>) {
+        if !data.is_empty() {
+            self.field(tag, data.len());
+        }
+        out.extend_from_slice(self.written());
+        out.extend_from_slice(data);
     }
 }
 
@@ -106,21 +184,6 @@ fn bytes_len(length: usize) -> usize {
     if length == 0 { 0 } else { 1 + prefixed(length) }
 }
 
-fn start(tag: u8, message: usize, number: u64, out: &mut Vec<u8>) {
-    out.push(tag);
-    encode_varint(message as u64, out);
-    out.push(NUMBER);
-    encode_varint(number, out);
-}
-
-fn put_bytes(tag: u8, bytes: &[u8], out: &mut Vec<u8>) {
-    if !bytes.is_empty() {
-        out.push(tag);
-        encode_varint(bytes.len() as u64, out);
-        out.extend_from_slice(bytes);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,9 +206,11 @@ mod tests {
             ] {
                 let request = Request { id: 0, kind: Some(theirs) };
                 let mut out = Vec::new();
-                ours.encode(number, &mut out);
+                let measure = ours.measure(number);
+                ours.encode(&measure, number, &mut out);
                 prop_assert_eq!(&out, &copo_proto::frame::to_vec(&request));
-                prop_assert_eq!(out.len(), ours.frame_len(number));
+                prop_assert_eq!(out.len(), measure.frame);
+                prop_assert!(out.len() <= ours.most_len());
                 prop_assert_eq!(body(&request), Some(ours));
             }
         }

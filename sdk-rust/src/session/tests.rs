@@ -84,12 +84,12 @@ fn failed(number: u64, code: ErrorCode) -> Kind {
 fn only_an_idle_line_is_written_at_once_and_an_acknowledgement_frees_the_rest() {
     let mut session = connected();
     session.push(&udd(b"a"));
-    assert!(session.should_write());
+    assert_ne!(session.should_write(), Due::No);
     assert_eq!(numbers(&mut session), [1]);
     session.push(&udd(b"b"));
-    assert!(!session.should_write() && session.has_unwritten());
+    assert!(session.should_write() == Due::No && session.has_unwritten());
     assert_eq!(receive(&mut session, ack(1, 10)), [Event::Taken { first: 1, last: 1, first_seq: 10 }]);
-    assert!(session.should_write());
+    assert_ne!(session.should_write(), Due::No);
     assert_eq!(numbers(&mut session), [2]);
 }
 

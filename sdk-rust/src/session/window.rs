@@ -8,7 +8,7 @@ use copo_proto::frame;
 use super::encode::Body;
 
 /// Frames gather in chunks of this size; a larger frame gets a chunk of its own. Also what one write takes.
-pub(super) const CHUNK: usize = 64 * 1024;
+pub(crate) const CHUNK: usize = 64 * 1024;
 
 #[derive(Debug, Default)]
 struct Chunk {
@@ -68,6 +68,56 @@ pub(super) struct TakenOut {
     pub(super) requests: Vec<Vec<u8>>,
 }
 
+/// Chunks that are done with.
+#[derive(Debug, Default)]
+struct Spares {
+    small: Vec<Chunk>,
+    /// Those of records larger than a chunk: to fault in their pages again would cost more than the copy.
+    large: Vec<Chunk>,
+    /// How many small chunks were kept since a large one was.
+    unused: u32,
+}
+
+/// Most small chunks kept, most bytes of large ones, and how many small ones may pass before those are let go.
+const SMALL_KEPT: usize = 64;
+const LARGE_KEPT: usize = 8 * 1024 * 1024;
+const LARGE_UNUSED: u32 = 64;
+
+impl Spares {
+    /// One with room for `length`.
+    fn take(&mut self, length: usize) -> Option<Chunk> {
+        if length <= CHUNK {
+            return self.small.pop();
+        }
+        let fits = self.large.iter().position(|chunk| chunk.bytes.capacity() >= length)?;
+        Some(self.large.swap_remove(fits))
+    }
+
+    fn keep(&mut self, mut chunk: Chunk) {
+        if chunk.request.is_some() {
+            return;
+        }
+        chunk.bytes.clear();
+        chunk.ends.clear();
+        (chunk.written, chunk.acked) = (0, 0);
+        if chunk.bytes.capacity() > 2 * CHUNK {
+            self.unused = 0;
+            let kept: usize = self.large.iter().map(|chunk| chunk.bytes.capacity()).sum();
+            if kept + chunk.bytes.capacity() <= LARGE_KEPT {
+                self.large.push(chunk);
+            }
+            return;
+        }
+        self.unused += 1;
+        if self.unused > LARGE_UNUSED {
+            self.large.clear();
+        }
+        if self.small.len() < SMALL_KEPT {
+            self.small.push(chunk);
+        }
+    }
+}
+
 /// The window's contents. Numbers here never change, whatever they are called on the wire.
 #[derive(Debug, Default)]
 pub(super) struct Window {
@@ -78,8 +128,8 @@ pub(super) struct Window {
     bytes: usize,
     /// Bytes that have not gone over the present connection.
     unwritten: usize,
-    /// A chunk to use again, so that a steady stream allocates nothing.
-    spare: Option<Chunk>,
+    /// Chunks to use again, so that a steady stream allocates nothing and touches no fresh pages.
+    spares: Spares,
 }
 
 impl Window {
@@ -98,14 +148,15 @@ impl Window {
 
     /// Appends a send's frame; `number` is the one after the last.
     pub(super) fn push(&mut self, number: u64, on_wire: u64, body: &Body<'_>) {
-        let length = body.frame_len(on_wire);
+        let measure = body.measure(on_wire);
+        let length = measure.frame;
         let fits = |chunk: &Chunk| chunk.request.is_none() && chunk.bytes.len() + length <= CHUNK;
         if !self.chunks.back().is_some_and(fits) {
             let chunk = self.fresh_chunk(number, length);
             self.chunks.push_back(chunk);
         }
         if let Some(chunk) = self.chunks.back_mut() {
-            body.encode(on_wire, &mut chunk.bytes);
+            body.encode(&measure, on_wire, &mut chunk.bytes);
             // The session takes no frame that a chunk's u32 could not measure.
             chunk.ends.push(chunk.bytes.len() as u32);
         }
@@ -116,7 +167,7 @@ impl Window {
     }
 
     fn fresh_chunk(&mut self, first: u64, length: usize) -> Chunk {
-        let mut chunk = if length <= CHUNK { self.spare.take() } else { None }.unwrap_or_default();
+        let mut chunk = self.spares.take(length).unwrap_or_default();
         chunk.first = first;
         chunk.bytes.reserve_exact(length.max(CHUNK));
         chunk
@@ -172,17 +223,8 @@ impl Window {
         while self.chunks.front().is_some_and(is_done) {
             self.next_write -= 1;
             if let Some(chunk) = self.chunks.pop_front() {
-                self.keep_spare(chunk);
+                self.spares.keep(chunk);
             }
-        }
-    }
-
-    fn keep_spare(&mut self, mut chunk: Chunk) {
-        if chunk.request.is_none() && chunk.bytes.capacity() <= 2 * CHUNK {
-            chunk.bytes.clear();
-            chunk.ends.clear();
-            (chunk.written, chunk.acked) = (0, 0);
-            self.spare = Some(chunk);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::io::{BufRead, Write};
 use std::time::Duration;
 
-use copo::{Client, ErrorCode, From, Item, SubscribeOptions};
+use copo::{Client, ErrorCode, From, ItemRef, SubscribeOptions};
 use serde_json::{Value, json};
 
 use super::args::Work;
@@ -92,10 +92,10 @@ pub fn subscriber(work: &Work) -> Outcome {
     let mut receipts = Receipts::new(work);
     stand_by()?;
     loop {
-        match records.next(Some(receipts.patience())) {
-            Ok(Item::Record(record)) => receipts.take(&record.udd_buff),
-            Ok(Item::Gap(gap)) => receipts.tally.lost += gap.last.saturating_sub(gap.first) + 1,
-            Ok(Item::Report(_)) => {}
+        match records.next_ref(Some(receipts.patience())) {
+            Ok(ItemRef::Record(record)) => receipts.take(record.udd_buff),
+            Ok(ItemRef::Gap(gap)) => receipts.tally.lost += gap.last.saturating_sub(gap.first) + 1,
+            Ok(ItemRef::Report(_)) => {}
             Err(error) if error.code() == ErrorCode::TimedOut => return receipts.result(),
             Err(error) => return Err(error.into()),
         }
