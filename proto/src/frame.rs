@@ -58,6 +58,7 @@ pub enum Head {
 }
 
 /// Looks at the start of `buffer` without taking anything from it.
+#[inline]
 pub fn peek(buffer: &[u8], max: usize) -> Result<Head, FrameError> {
     let mut length = 0u64;
     for (i, byte) in buffer.iter().enumerate().take(MAX_PREFIX) {
@@ -72,6 +73,7 @@ pub fn peek(buffer: &[u8], max: usize) -> Result<Head, FrameError> {
     Ok(Head::Partial { missing: 1 })
 }
 
+#[inline]
 fn head(length: u64, prefix: usize, have: usize, max: usize) -> Result<Head, FrameError> {
     if length > max as u64 {
         return Err(FrameError::TooLarge { length, max });

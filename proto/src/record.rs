@@ -37,6 +37,7 @@ impl<'a> RecordRef<'a> {
     ///
     /// # Errors
     /// Whenever decoding the message would fail.
+    #[inline]
     pub fn read(message: &'a [u8]) -> Result<Option<Self>, DecodeError> {
         match Self::plain(message) {
             Some(record) => Ok(Some(record)),
@@ -45,6 +46,7 @@ impl<'a> RecordRef<'a> {
     }
 
     /// The form in which the orchestrator writes a record; `None`: it is another.
+    #[inline]
     fn plain(message: &'a [u8]) -> Option<Self> {
         let (&RECORD, rest) = message.split_first()? else { return None };
         let (length, rest) = short_length(rest)?;
@@ -103,6 +105,7 @@ impl<'a> RecordRef<'a> {
 const KINDS: std::ops::RangeInclusive<u32> = 2..=11;
 
 /// A length as a varint of at most four bytes; `None`: it is no such.
+#[inline]
 fn short_length(bytes: &[u8]) -> Option<(usize, &[u8])> {
     let mut length = 0;
     for (i, byte) in bytes.iter().enumerate().take(4) {
@@ -115,6 +118,7 @@ fn short_length(bytes: &[u8]) -> Option<(usize, &[u8])> {
 }
 
 /// The field at the start, if it is this one; an absent one is empty.
+#[inline]
 fn field(tag: u8, bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     if bytes.first() != Some(&tag) {
         return Some((&[], bytes));
@@ -123,6 +127,7 @@ fn field(tag: u8, bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     rest.split_at_checked(length)
 }
 
+#[inline]
 fn text(tag: u8, bytes: &[u8]) -> Option<(&str, &[u8])> {
     let (text, rest) = field(tag, bytes)?;
     Some((std::str::from_utf8(text).ok()?, rest))

@@ -5,7 +5,7 @@ mod drive;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use copo_proto::v1::{self, ErrorCode, request, response};
+use copo_proto::v1::{self, ErrorCode, request, response, server_message};
 
 use crate::connection::{self, Connection};
 use crate::error::{Error, Result};
@@ -97,8 +97,11 @@ impl Link {
     fn handle_messages(&self, state: &mut State) -> Result<()> {
         let mut events = Vec::new();
         while let Some(message) = connection::next_message(&mut state.decoder)? {
-            state.backoff = FIRST_BACKOFF;
             if let Some(kind) = message {
+                // What is refused again on every connection must not be tried again at once for ever.
+                if !matches!(kind, server_message::Kind::SendFailed(_) | server_message::Kind::Error(_)) {
+                    state.backoff = FIRST_BACKOFF;
+                }
                 let received = state.session.receive(kind, &mut events);
                 events.drain(..).for_each(|event| self.apply(state, event));
                 received?;

@@ -3,11 +3,11 @@
 
 mod orchestrator;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use copo::Send;
 use copo::v1::ErrorCode;
-use orchestrator::{Behaviour, Orchestrator, eventually};
+use orchestrator::{Behaviour, Orchestrator, SOON, eventually};
 
 fn code<T: std::fmt::Debug>(result: copo::Result<T>) -> ErrorCode {
     result.expect_err("an error").code()
@@ -218,4 +218,101 @@ fn in_a_new_log_the_unacknowledged_are_sent_anew() {
     orchestrator.listen();
     client.flush().expect("flushed");
     assert_eq!(orchestrator.data(), [b"new"]);
+}
+
+#[test]
+fn an_orchestrator_that_fails_inside_is_asked_again_ever_more_rarely() {
+    let orchestrator = Orchestrator::start_with(Behaviour { is_broken: true, ..Behaviour::default() });
+    let client = orchestrator.client();
+    let begun = Instant::now();
+    client.udd_send(b"a").expect("accepted");
+
+    orchestrator.until("six attempts", |state| state.hellos.len() > 6);
+
+    // 10, 20, 40, 80, 160, 320 ms lie between them.
+    assert!(begun.elapsed() >= Duration::from_millis(600), "{:?}", begun.elapsed());
+    orchestrator.set(|behaviour| behaviour.is_broken = false);
+    // Until the next connection stands, the refusal is the answer.
+    eventually("flushed", || client.flush_timeout(SOON).is_ok());
+    assert_eq!(orchestrator.data(), [b"a"]);
+}
+
+/// A caller that waits for the acknowledgement of its record.
+fn waiting(orchestrator: &Orchestrator, client: &copo::Client) -> std::thread::JoinHandle<copo::Result<u64>> {
+    let (client, before) = (client.clone(), orchestrator.state().numbers.len());
+    let caller = std::thread::spawn(move || client.udd_send_sync(b"waited for"));
+    orchestrator.until("the send came", |state| state.numbers.len() > before);
+    caller
+}
+
+#[test]
+fn a_caller_that_waits_for_its_acknowledgement_hears_a_close() {
+    let orchestrator = Orchestrator::start_with(small_window());
+    let client = orchestrator.client();
+    let caller = waiting(&orchestrator, &client);
+    assert_eq!(code(client.close_timeout(Duration::from_millis(20))), ErrorCode::TimedOut);
+    assert_eq!(code(caller.join().expect("no panic")), ErrorCode::Closed);
+}
+
+#[test]
+fn a_caller_that_waits_for_its_acknowledgement_hears_a_stop() {
+    let orchestrator = Orchestrator::start_with(small_window());
+    let client = orchestrator.options().token("t").connect().expect("connected");
+    assert_eq!(client.stop_requested(), Ok(false));
+    let caller = waiting(&orchestrator, &client);
+    orchestrator.request_stop();
+    assert_eq!(code(caller.join().expect("no panic")), ErrorCode::Stopping);
+    let _ = client.close_timeout(Duration::ZERO); // Nothing will be acknowledged.
+}
+
+#[test]
+fn a_caller_that_waits_for_its_acknowledgement_gets_it_over_the_next_connection() {
+    let orchestrator = Orchestrator::start_with(small_window());
+    let client = orchestrator.client();
+    let caller = waiting(&orchestrator, &client);
+    orchestrator.set(|behaviour| behaviour.is_silent = false);
+    orchestrator.cut();
+    assert_eq!(caller.join().expect("no panic"), Ok(1));
+}
+
+#[test]
+fn others_send_and_ask_while_a_caller_waits_for_its_acknowledgement() {
+    let orchestrator = Orchestrator::start_with(Behaviour { is_silent: true, ..Behaviour::default() });
+    let client = orchestrator.client();
+    let caller = waiting(&orchestrator, &client);
+    // More than a socket holds: what finds no room is written when there is some, whoever drives.
+    for _ in 0..3 {
+        client.udd_send(&[7; 300_000]).expect("sent");
+    }
+    client.udd_headers().expect("answered");
+    orchestrator.until("all came", |state| state.log.len() == 4);
+    orchestrator.set(|behaviour| behaviour.is_silent = false);
+    client.udd_send(b"last").expect("sent");
+    client.flush_timeout(SOON).expect("flushed");
+    assert_eq!(caller.join().expect("no panic"), Ok(1));
+}
+
+#[test]
+fn a_caller_waits_for_its_acknowledgement_no_longer_than_it_said() {
+    let orchestrator = Orchestrator::start_with(small_window());
+    let client = orchestrator.client();
+    let begun = Instant::now();
+    let send = Send { data: b"a", timeout: Some(Duration::from_millis(30)), ..Send::default() };
+    assert_eq!(code(client.send_sync(&send)), ErrorCode::TimedOut);
+    assert!(begun.elapsed() >= Duration::from_millis(30));
+    let _ = client.close_timeout(Duration::ZERO); // Nothing will be acknowledged.
+}
+
+#[test]
+fn large_records_arrive_whole_while_small_ones_are_sent_between_them() {
+    let orchestrator = Orchestrator::start();
+    let client = orchestrator.client();
+    let sizes: Vec<usize> = (0..60).map(|n| if n % 3 == 0 { 3_000_000 + n } else { n * 1_000 }).collect();
+    for size in &sizes {
+        client.udd_send(&vec![*size as u8; *size]).expect("sent");
+    }
+    client.flush().expect("flushed");
+    let data = orchestrator.data();
+    assert!(data.iter().map(Vec::len).eq(sizes.iter().copied()));
+    assert!(data.iter().zip(sizes).all(|(data, size)| data.iter().all(|byte| *byte == size as u8)));
 }

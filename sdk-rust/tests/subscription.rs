@@ -56,6 +56,38 @@ fn many_records_come_whole_whatever_their_size() {
 }
 
 #[test]
+fn what_is_borrowed_is_what_is_owned() {
+    let orchestrator = Orchestrator::start();
+    let client = orchestrator.client();
+    for n in 0..300usize {
+        let size = if n % 50 == 0 { 200_000 + n } else { n };
+        client.udd_send_key(if n % 2 == 0 { "" } else { "a/b" }, &vec![n as u8; size]).expect("sent");
+        if n % 100 == 7 {
+            client.meta_report(b"report").expect("sent");
+        }
+    }
+    client.flush().expect("flushed");
+    let gap = v1::Gap { cause: gap::Cause::Trimmed.into(), first: 1, last: 1, log_id: vec![1; 16].into() };
+    orchestrator.state().before = vec![Kind::Gap(gap.clone()); 2];
+    let options = first().records(true).reports(true).no_follow();
+    let mut borrowing = client.udd_subscribe(&options).expect("subscribed");
+    let mut got = Vec::new();
+    // As it is meant to be used: waits for one, then takes what came with it.
+    while let Ok(item) = borrowing.next_ref(Some(SOON)) {
+        got.push(item.into_owned());
+        while let Some(item) = borrowing.buffered_ref() {
+            got.push(item.into_owned());
+        }
+    }
+    assert_eq!(code(borrowing.next(None)), ErrorCode::End);
+    orchestrator.state().before = vec![Kind::Gap(gap); 2];
+    let owned: Vec<Item> =
+        client.udd_subscribe(&options).expect("subscribed").map(|item| item.expect("an item")).collect();
+    assert_eq!(got, owned);
+    assert_eq!(got.len(), 305);
+}
+
+#[test]
 fn an_ended_subscription_stays_ended() {
     let orchestrator = Orchestrator::start();
     orchestrator.append(b"a");

@@ -41,7 +41,7 @@ pub(super) struct Measure {
 }
 
 /// Most bytes of a frame beside key and data: five tags, four lengths, a number, a Seq, rounded up.
-const MOST_AROUND: usize = 64;
+pub(super) const MOST_AROUND: usize = 64;
 
 impl Body<'_> {
     /// No frame of this body is longer; cheaper than to measure.
@@ -67,54 +67,60 @@ impl Body<'_> {
 
     /// Appends the frame.
     pub(super) fn encode(&self, measure: &Measure, number: u64, out: &mut Vec<u8>) {
-        let mut head = Head::default();
-        head.varint(measure.request);
         match self {
             Self::Udd { key, data, expect_seq } => {
-                head.begin(REQUEST_UDD_SEND, measure.message, number);
-                if !key.is_empty() {
+                Head::on(out, |head| {
+                    head.begin(measure, REQUEST_UDD_SEND, number);
                     head.field(UDD_KEY, key.len());
-                    out.extend_from_slice(head.written());
+                    if key.is_empty() {
+                        head.field(UDD_BUFF, data.len());
+                    }
+                });
+                if !key.is_empty() {
                     out.extend_from_slice(key.as_bytes());
-                    head = Head::default();
+                    Head::on(out, |head| head.field(UDD_BUFF, data.len()));
                 }
-                head.put(UDD_BUFF, data, out);
+                out.extend_from_slice(data);
                 if let Some(seq) = expect_seq {
                     out.push(UDD_EXPECT_SEQ);
                     out.extend_from_slice(&seq.to_le_bytes());
                 }
             }
             Self::Meta { data } => {
-                head.begin(REQUEST_META_SEND, measure.message, number);
-                head.put(META_BUFF, data, out);
+                Head::on(out, |head| {
+                    head.begin(measure, REQUEST_META_SEND, number);
+                    head.field(META_BUFF, data.len());
+                });
+                out.extend_from_slice(data);
             }
         }
     }
 }
 
-/// Tags, lengths and the number in front of a frame's data, gathered so that they are appended at once.
-struct Head {
-    bytes: [u8; MOST_AROUND],
+/// Tags, lengths and the number in front of data, written where they stay: to gather them elsewhere and copy them at once
+/// would read what was written byte by byte a moment before, which stalls.
+struct Head<'a> {
+    bytes: &'a mut [u8],
     length: usize,
 }
 
-impl Default for Head {
-    fn default() -> Self {
-        Self { bytes: [0; MOST_AROUND], length: 0 }
+impl Head<'_> {
+    /// Appends what `write` writes.
+    fn on(out: &mut Vec<u8>, write: impl FnOnce(&mut Head<'_>)) {
+        let start = out.len();
+        out.extend_from_slice(&[0; MOST_AROUND]);
+        let mut head = Head { bytes: &mut out[start..], length: 0 };
+        write(&mut head);
+        let end = start + head.length;
+        out.truncate(end);
     }
-}
 
-impl Head {
     fn byte(&mut self, byte: u8) {
         self.bytes[self.length] = byte;
         self.length += 1;
     }
 
-    fn varint(&mut self, value: usize) {
-        self.varint_u64(value as u64);
-    }
-
-    fn varint_u64(&mut self, mut value: u64) {
+    fn varint(&mut self, mut value: u64) {
         while value >= 0x80 {
             self.byte(value as u8 | 0x80);
             value >>= 7;
@@ -122,29 +128,20 @@ impl Head {
         self.byte(value as u8);
     }
 
-    fn begin(&mut self, tag: u8, message: usize, number: u64) {
+    fn begin(&mut self, measure: &Measure, tag: u8, number: u64) {
+        self.varint(measure.request as u64);
         self.byte(tag);
-        self.varint(message);
+        self.varint(measure.message as u64);
         self.byte(NUMBER);
-        self.varint_u64(number);
+        self.varint(number);
     }
 
+    /// The start of a field; an empty one is not written, as proto3 has it.
     fn field(&mut self, tag: u8, length: usize) {
-        self.byte(tag);
-        self.varint(length);
-    }
-
-    fn written(&self) -> &[u8] {
-        &self.bytes[..self.length]
-    }
-
-    /// Appends what was gathered, and the data as this field; an empty field is not written, as proto3 has it.
-    fn put(mut self, tag: u8, data: &[u8], out: &mut Vec<u8>) {
-        if !data.is_empty() {
-            self.field(tag, data.len());
+        if length > 0 {
+            self.byte(tag);
+            self.varint(length as u64);
         }
-        out.extend_from_slice(self.written());
-        out.extend_from_slice(data);
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use copo_proto::frame;
 
-use super::encode::Body;
+use super::encode::{Body, MOST_AROUND};
 
 /// Frames gather in chunks of this size; a larger frame gets a chunk of its own. Also what one write takes.
 pub(crate) const CHUNK: usize = 64 * 1024;
@@ -169,7 +169,7 @@ impl Window {
     fn fresh_chunk(&mut self, first: u64, length: usize) -> Chunk {
         let mut chunk = self.spares.take(length).unwrap_or_default();
         chunk.first = first;
-        chunk.bytes.reserve_exact(length.max(CHUNK));
+        chunk.bytes.reserve_exact(length.max(CHUNK) + MOST_AROUND);
         chunk
     }
 

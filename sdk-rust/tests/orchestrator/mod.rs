@@ -26,6 +26,8 @@ pub struct Behaviour {
     pub is_silent: bool,
     /// Has no room.
     pub is_full: bool,
+    /// Fails inside at every send.
+    pub is_broken: bool,
     /// The run has ended.
     pub is_fenced: bool,
     /// Answers every Hello so.
@@ -326,6 +328,10 @@ fn take(
     }
     if state.behaviour.is_fenced {
         fail(stream, ErrorCode::Fenced);
+        return true;
+    }
+    if state.behaviour.is_broken {
+        fail(stream, ErrorCode::Internal);
         return true;
     }
     if state.behaviour.is_full {
