@@ -140,3 +140,33 @@ fn bench_says_which_peer_it_cannot_start() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("cannot start the server of redis"), "{said}");
 }
+
+#[test]
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+fn bench_supervise_measures_every_figure_and_loses_no_line() {
+    let app = App::new("");
+    let few =
+        ["bench", "supervise", "--processes", "3", "--rounds", "1", "--idle", "1", "--log-bytes", "1000000", "--json"];
+    let report = app.copo(&few).ok().json();
+    for figure in [
+        "start_ms",
+        "limit_start_ms",
+        "start_ratio",
+        "stop_ms",
+        "limit_stop_ms",
+        "stop_ratio",
+        "restart_ms",
+        "limit_restart_ms",
+        "restart_ratio",
+        "pss_kb",
+        "log_mb_per_s",
+        "limit_log_mb_per_s",
+        "log_ratio",
+        "adopt_ms",
+    ] {
+        assert!(report[figure].as_f64().is_some_and(|figure| figure > 0.0), "{figure}: {report}");
+    }
+    assert_eq!((&report["processes"], &report["log_lines_lost"]), (&3.into(), &0.into()));
+    assert_eq!(report["idle_wakeups_per_s"], 0.0);
+    app.copo(&["bench", "supervise", "--processes", "0"]).fails_with(2);
+}

@@ -32,6 +32,18 @@ use clap::FromArgMatches;
 use args::{Cli, Command};
 use failure::{Failure, Outcome, USAGE};
 
+/// What `copo bench supervise` supervises: decided before anything is parsed.
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+pub fn bench_child() -> Option<ExitCode> {
+    bench::supervise::child::live()
+}
+
+/// What `copo bench supervise` supervises, where there is none.
+#[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
+pub fn bench_child() -> Option<ExitCode> {
+    None
+}
+
 /// Parses, runs, and says how it went.
 pub fn main() -> ExitCode {
     match run() {

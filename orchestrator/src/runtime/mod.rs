@@ -9,6 +9,8 @@ mod access;
 #[cfg(unix)]
 mod account;
 mod adopt;
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+pub mod bare;
 mod boot;
 #[cfg(target_os = "linux")]
 mod cgroup;

@@ -8,9 +8,32 @@ use clap::{Args, Subcommand, ValueEnum};
 pub enum Bench {
     /// Measure the shared context, beside the limit that a bare socket broker reaches in the same run.
     Udd(Udd),
+    /// Measure supervision, beside the limit that a loop reaches in the same run which only spawns, waits and copies.
+    #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+    Supervise(Supervise),
     /// One process of a measurement, started by it.
     #[command(subcommand, hide = true)]
     Role(Role),
+}
+
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+#[derive(Debug, Clone, Args)]
+pub struct Supervise {
+    /// Processes that are started, watched, crashed and stopped.
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub processes: u32,
+    /// Seconds in which idle wakeups are counted.
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=600))]
+    pub idle: u32,
+    /// Bytes that the one chatty process writes, and a hundred together.
+    #[arg(long, value_name = "B", default_value_t = 512_000_000, value_parser = clap::value_parser!(u64).range(100_000..=100_000_000_000))]
+    pub log_bytes: u64,
+    /// How often each figure is measured; the median is printed.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub rounds: u32,
+    /// One JSON document.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Clone, Args)]

@@ -11,6 +11,8 @@ mod peer;
 mod report;
 mod role;
 mod round;
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+pub mod supervise;
 mod udd;
 
 use args::{Bench, Role};
@@ -21,6 +23,8 @@ use super::failure::Outcome;
 pub fn run(bench: &Bench) -> Outcome {
     match bench {
         Bench::Udd(asked) => udd::measure(asked),
+        #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+        Bench::Supervise(asked) => supervise::measure(asked),
         Bench::Role(Role::Publisher(work)) => role::publisher(work),
         Bench::Role(Role::Subscriber(work)) => role::subscriber(work),
         Bench::Role(Role::Acks(work)) => role::acks(work),

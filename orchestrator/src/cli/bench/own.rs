@@ -22,16 +22,38 @@ pub struct Own {
 impl Own {
     /// Starts one that runs this copo.toml.
     pub fn start(config: &str) -> Result<Self, Failure> {
+        let mut own = Self::new()?;
+        own.configure(config)?;
+        own.up()?;
+        Ok(own)
+    }
+
+    /// A place for one that is not started yet.
+    pub fn new() -> Result<Self, Failure> {
         let cannot = |error: std::io::Error| Failure::io("make a folder for the measurement", &error);
         // Nobody else may know its name before it is there, or look into it then.
         let folder = tempfile::Builder::new().prefix("copo-bench-").tempdir().map_err(cannot)?;
-        std::fs::write(folder.path().join("copo.toml"), config).map_err(cannot)?;
         let socket = Layout::new(folder.path(), "bench").socket();
-        let mut own = Self { folder, socket, pid: 0 };
-        own.copo(&["up", "-d"])?;
-        let version: Value = serde_json::from_slice(&own.copo(&["version", "--json"])?).unwrap_or_default();
-        own.pid = version["orchestrator"]["pid"].as_u64().and_then(|pid| pid.try_into().ok()).unwrap_or(0);
-        Ok(own)
+        Ok(Self { folder, socket, pid: 0 })
+    }
+
+    /// Writes its copo.toml.
+    pub fn configure(&self, config: &str) -> Result<(), Failure> {
+        let path = self.folder().join("copo.toml");
+        std::fs::write(&path, config).map_err(|error| Failure::io(format!("write {}", path.display()), &error))
+    }
+
+    /// Starts it.
+    pub fn up(&mut self) -> Result<(), Failure> {
+        self.copo(&["up", "-d"])?;
+        self.find_pid()
+    }
+
+    /// Asks who it is now.
+    pub fn find_pid(&mut self) -> Result<(), Failure> {
+        let version: Value = serde_json::from_slice(&self.copo(&["version", "--json"])?).unwrap_or_default();
+        self.pid = version["orchestrator"]["pid"].as_u64().and_then(|pid| pid.try_into().ok()).unwrap_or(0);
+        Ok(())
     }
 
     /// Its folder, for what else the measurement needs.
@@ -41,11 +63,20 @@ impl Own {
 
     /// Runs `copo` on it; gives what it printed.
     pub fn copo(&self, args: &[&str]) -> Result<Vec<u8>, Failure> {
+        self.run(args, Stdio::inherit())
+    }
+
+    /// The same, in silence: it may have nobody to talk to.
+    pub fn ask(&self, args: &[&str]) -> Result<Vec<u8>, Failure> {
+        self.run(args, Stdio::null())
+    }
+
+    fn run(&self, args: &[&str], stderr: Stdio) -> Result<Vec<u8>, Failure> {
         let cannot = |error: std::io::Error| Failure::io("run copo", &error);
         let mut command = Command::new(std::env::current_exe().map_err(cannot)?);
         command.arg("-f").arg(self.folder().join("copo.toml")).args(args);
         command.env(env::HOME, self.folder()).env_remove(env::SOCKET).env_remove(env::TOKEN);
-        let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output().map_err(cannot)?;
+        let output = command.stdin(Stdio::null()).stderr(stderr).output().map_err(cannot)?;
         if output.status.success() {
             Ok(output.stdout)
         } else {

@@ -34,7 +34,7 @@ const FOLDER: &str = "its working folder";
 const STACK: usize = 64 * 1024;
 
 /// What of the child's stdio is given to it.
-pub(super) struct Ends<'a> {
+pub(in crate::runtime) struct Ends<'a> {
     /// stdout and stderr.
     pub output: BorrowedFd<'a>,
     /// stdin; none: the null device.
@@ -42,7 +42,7 @@ pub(super) struct Ends<'a> {
 }
 
 /// A child that runs its program.
-pub(super) struct Cloned {
+pub(in crate::runtime) struct Cloned {
     pub pid: u32,
     /// Readable when it has ended.
     pub pidfd: OwnedFd,
@@ -50,7 +50,7 @@ pub(super) struct Cloned {
 
 /// Starts children.
 #[derive(Debug)]
-pub(super) struct Cloner {
+pub(in crate::runtime) struct Cloner {
     /// What the slots hold while no child is being started.
     null: OwnedFd,
     output: OwnedFd,
@@ -93,7 +93,7 @@ struct Job<'a> {
 
 impl Cloner {
     /// To be made while few descriptors are open: the slots' numbers bound what a child has to copy.
-    pub(super) fn new() -> io::Result<Self> {
+    pub(in crate::runtime) fn new() -> io::Result<Self> {
         let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
         // 0, 1 and 2 are the child's own.
         let slot = || fcntl_dupfd_cloexec(&null, 3);
@@ -103,7 +103,7 @@ impl Cloner {
     }
 
     /// Starts a program; `None` where it cannot be done like this.
-    pub(super) fn spawn(
+    pub(in crate::runtime) fn spawn(
         &self,
         program: &Path,
         launch: &Launch,

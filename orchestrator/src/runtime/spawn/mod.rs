@@ -17,6 +17,8 @@ use std::path::{Path, PathBuf};
 
 #[cfg(unix)]
 pub(super) use attributes::Attributes;
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+pub(super) use clone::{Cloner, Ends};
 #[cfg(unix)]
 pub(super) use unix::{OutputEnd, OutputReader, StdinEnd, StdinWriter};
 #[cfg(windows)]
@@ -95,7 +97,7 @@ impl SpawnError {
 
 /// What kept a program from running, as a platform finds it.
 #[derive(Debug)]
-enum Obstacle {
+pub(super) enum Obstacle {
     /// The program, its folder, or a lack of room.
     Program(io::Error),
     /// Something that it was to be given: "cannot set its user: …".
