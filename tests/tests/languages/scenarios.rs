@@ -1,5 +1,7 @@
 //! The scenarios: what a program does through its SDK, and what it must see. The same for every language.
 
+use std::io::{Read, Write};
+use std::os::unix::net::UnixListener;
 use std::process::{Child, Command, Stdio};
 
 use copo_proto::{frame, v1};
@@ -45,6 +47,7 @@ pub const ALL: &[Scenario] = &[
     scenario("a_record_that_is_too_large_is_refused", a_record_that_is_too_large_is_refused),
     scenario("without_an_orchestrator_there_is_an_error_at_once", without_an_orchestrator),
     scenario("a_wrong_token_is_refused", a_wrong_token_is_refused),
+    scenario("every_error_code_arrives_as_it_is", every_error_code_arrives_as_it_is),
     scenario("a_run_that_has_ended_is_fenced", a_run_that_has_ended_is_fenced),
     scenario("a_closed_handle_says_so", a_closed_handle_says_so),
     scenario("a_full_window_is_told_not_waited_for", a_full_window_is_told_not_waited_for),
@@ -334,6 +337,31 @@ fn a_wrong_token_is_refused(actor: &Actor) {
     let mut command = bare(actor);
     command.args(["connect", &app.socket().display().to_string(), "no-such-token"]);
     assert_eq!(ran(command), ["error 14"]);
+}
+
+/// What the server answers to Hello is what the program is told, whichever error it is.
+fn every_error_code_arrives_as_it_is(actor: &Actor) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let socket = folder.path().join("sock");
+    let listener = UnixListener::bind(&socket).expect("a socket can be bound");
+    let codes: Vec<i32> = (1..).map_while(|number| v1::ErrorCode::try_from(number).ok()).map(i32::from).collect();
+    assert!(codes.len() >= 22, "{codes:?}");
+    let answers = codes.clone();
+    let server = std::thread::spawn(move || {
+        for code in answers {
+            let (mut stream, _) = listener.accept().expect("the program connects");
+            let _ = stream.read(&mut [0; 1024]).expect("it says Hello");
+            let error = v1::Error { code, message: "as the test wants it".to_owned() };
+            let answer = v1::ServerMessage { kind: Some(v1::server_message::Kind::Error(error)) };
+            stream.write_all(&frame::to_vec(&answer)).expect("it listens");
+        }
+    });
+    for code in codes {
+        let mut command = bare(actor);
+        command.arg("connect").arg(&socket).arg("");
+        assert_eq!(ran(command), [format!("error {code}")]);
+    }
+    server.join().expect("the server has served all");
 }
 
 fn a_run_that_has_ended_is_fenced(actor: &Actor) {
