@@ -253,6 +253,17 @@ pub enum Stdin {
     Attach,
 }
 
+impl ProcessSpec {
+    /// Every id of another process in it: a new field that holds one is named here.
+    pub fn others_mut(&mut self) -> impl Iterator<Item = &mut PrcId> {
+        let sources = match &mut self.trigger {
+            Trigger::DependenceFinish { sources, .. } => sources.as_mut_slice(),
+            Trigger::OnStart | Trigger::Manual | Trigger::Cron(_) => &mut [],
+        };
+        self.depends_on.iter_mut().map(|dependence| &mut dependence.process).chain(sources)
+    }
+}
+
 impl Plan {
     /// The process of this id.
     #[must_use]

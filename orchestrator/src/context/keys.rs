@@ -40,6 +40,11 @@ impl Keys {
         Self { limit, ..Self::default() }
     }
 
+    /// From here on at most so many stay.
+    pub fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
     /// A record of this key was appended.
     pub fn note(&mut self, key: &str, seq: u64) {
         if key.is_empty() {

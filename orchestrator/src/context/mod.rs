@@ -27,6 +27,7 @@ mod keys;
 mod publish;
 mod recover;
 mod reports;
+mod retain;
 mod segment;
 mod sentence;
 mod store;
@@ -94,9 +95,7 @@ impl Context {
 
     fn fresh(spec: &ContextSpec, disk: Disk, meta_file: MetaFile) -> io::Result<Self> {
         let retain = &spec.retain;
-        let age = u64::try_from(retain.age.as_micros()).unwrap_or(u64::MAX);
-        let records = Limits { records: retain.records, bytes: retain.bytes, age };
-        let reports = Limits { records: retain.reports, ..Limits::NONE };
+        let (records, reports) = (retain::of_records(retain), retain::of_reports(retain));
         Ok(Self {
             durability: spec.durability,
             max_record: spec.max_record.min(LARGEST_RECORD),

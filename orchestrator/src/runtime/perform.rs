@@ -105,6 +105,7 @@ impl Performer {
     /// What is new has its log and stdio from here on, and what was there before its new settings.
     fn adopt(&mut self, plan: Arc<Plan>) {
         self.plan = plan;
+        self.hub.configure(&self.plan.context);
         start::open_outputs(&self.plan, &self.output);
     }
 

@@ -5,6 +5,7 @@
 //! event, and the driver brings the answer back by [`Hub::reply`].
 
 mod accept;
+mod converge;
 mod floors;
 mod handshake;
 mod hub;

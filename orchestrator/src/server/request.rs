@@ -9,6 +9,7 @@ use std::time::Duration;
 use copo_proto::key;
 use copo_proto::v1::{self, ErrorCode, request, response};
 
+use super::converge;
 use super::error;
 use super::handshake;
 use super::hub::Hub;
@@ -20,6 +21,8 @@ use crate::supervisor::{Command, Event};
 /// What becomes of a request.
 enum Answer {
     Now(response::Kind),
+    /// Later, by whoever has taken the request over.
+    Later,
     BySupervisor(Command),
 }
 
@@ -28,11 +31,13 @@ const DONE: Answer = Answer::Now(response::Kind::Done(v1::Done {}));
 /// Answers a request, or hands it to whoever will. Sends and Subscribe are not among them.
 pub(super) fn answer(hub: &Rc<Hub>, line: &Rc<Line>, id: u64, kind: Option<request::Kind>) {
     let answer = match kind {
+        Some(request::Kind::Converge(request)) => begin_converge(hub, line, id, request),
         Some(kind) => decide(hub, line, kind),
         None => Err(error(ErrorCode::Unsupported, "cannot do what is asked: this orchestrator does not know it")),
     };
     let answer = answer.and_then(|answer| match answer {
         Answer::Now(kind) => Ok(Some(kind)),
+        Answer::Later => Ok(None),
         Answer::BySupervisor(command) => hub.command(line, id, command).map(|()| None),
     });
     match answer {
@@ -45,8 +50,8 @@ pub(super) fn answer(hub: &Rc<Hub>, line: &Rc<Line>, id: u64, kind: Option<reque
 fn decide(hub: &Rc<Hub>, line: &Line, kind: request::Kind) -> Result<Answer, v1::Error> {
     use request::Kind;
     match kind {
-        Kind::UddSend(_) | Kind::MetaSend(_) | Kind::Subscribe(_) => {
-            Err(error(ErrorCode::Internal, "cannot answer a send or a subscription as a request"))
+        Kind::UddSend(_) | Kind::MetaSend(_) | Kind::Subscribe(_) | Kind::Converge(_) => {
+            Err(error(ErrorCode::Internal, "cannot answer this as other requests are answered"))
         }
         Kind::UddGet(get) => newest(hub, get.key.as_deref()),
         Kind::UddHeaders(v1::UddHeaders {}) => Ok(Answer::Now(response::Kind::Headers(hub.headers()))),
@@ -92,6 +97,13 @@ fn decide(hub: &Rc<Hub>, line: &Line, kind: request::Kind) -> Result<Answer, v1:
             control(line, Command::Down { grace: grace_ms.map(Duration::from_millis), kill })
         }
     }
+}
+
+/// A run that has ended changes nothing any more; who else may, the supervisor decides.
+fn begin_converge(hub: &Rc<Hub>, line: &Rc<Line>, id: u64, request: v1::Converge) -> Result<Answer, v1::Error> {
+    check_not_fenced(line, "bring up the application")?;
+    converge::converge(hub, line, id, request);
+    Ok(Answer::Later)
 }
 
 fn newest(hub: &Rc<Hub>, key: Option<&str>) -> Result<Answer, v1::Error> {

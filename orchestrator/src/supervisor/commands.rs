@@ -26,6 +26,7 @@ impl Command {
             Self::Kill { .. } => "signal",
             Self::Wait { .. } => "wait for",
             Self::Scale { .. } => "scale",
+            Self::Converge { .. } => "bring up",
             Self::Down { .. } => "stop the application",
         }
     }
@@ -34,7 +35,7 @@ impl Command {
         match self {
             Self::Start { names } | Self::Stop { names } | Self::Restart { names } | Self::Wait { names, .. } => names,
             Self::Trigger { name, .. } | Self::Kill { name, .. } => std::slice::from_ref(name),
-            Self::Ps | Self::Scale { .. } | Self::Down { .. } => &[],
+            Self::Ps | Self::Scale { .. } | Self::Converge { .. } | Self::Down { .. } => &[],
         }
     }
 
@@ -65,6 +66,7 @@ impl Command {
             | Self::Trigger { .. }
             | Self::Wait { .. }
             | Self::Scale { .. } => true,
+            Self::Converge { dry_run, .. } => !dry_run,
             Self::Ps | Self::Stop { .. } | Self::Kill { .. } | Self::Down { .. } => false,
         }
     }
@@ -104,6 +106,7 @@ impl Orchestrator {
             Command::Kill { name, signal } => self.signal(request, &instances, &name, &signal),
             Command::Wait { condition, .. } => self.wait(request, condition, instances),
             Command::Scale { to } => self.scale(now, request, &to),
+            Command::Converge { plan, names, dry_run } => self.converge(now, request, &plan, &names, dry_run),
             Command::Down { grace, kill } => {
                 self.pending.insert(request, Pending::Down);
                 self.go_down(now, grace, kill);
@@ -133,6 +136,7 @@ impl Orchestrator {
             | Command::Kill { .. }
             | Command::Scale { .. }
             | Command::Down { .. } => false,
+            Command::Converge { dry_run, .. } => *dry_run,
         }
     }
 
@@ -140,10 +144,14 @@ impl Orchestrator {
         let mut instances = BTreeSet::new();
         for name in command.names() {
             let not_found = |why: String| (ErrorCode::NotFound, format!("cannot {} {name}: {why}", command.verb()));
-            instances.extend(self.resolve(name).map_err(not_found)?);
+            let meant = self.resolve(name).map_err(not_found)?;
+            if command.starts_something() && meant.iter().any(|instance| self.process(instance.prc).is_removed) {
+                return Err(not_found("it is in copo.toml no more".to_owned()));
+            }
+            instances.extend(meant);
         }
         let needs_names = match command {
-            Command::Ps | Command::Scale { .. } | Command::Down { .. } => false,
+            Command::Ps | Command::Scale { .. } | Command::Converge { .. } | Command::Down { .. } => false,
             Command::Wait { condition: v1::wait::Condition::Unspecified, .. } => {
                 return Err((ErrorCode::InvalidArgument, command.failure("it is not said for what condition")));
             }
@@ -195,6 +203,11 @@ impl Orchestrator {
                 }
             }
         }
+    }
+
+    /// What a person names, and what it depends on, triggers included.
+    pub(super) fn start_named(&mut self, now: Now, instances: &BTreeSet<Instance>) {
+        self.start(now, instances, Reach::Everything);
     }
 
     /// Arms these instances and starts those that a person starts, after what they depend on.

@@ -63,6 +63,12 @@ impl Schedule {
         })
     }
 
+    /// Its expression.
+    #[must_use]
+    pub fn definition(&self) -> String {
+        self.cron.as_str().to_owned()
+    }
+
     /// Its time zone.
     #[must_use]
     pub fn zone(&self) -> Tz {

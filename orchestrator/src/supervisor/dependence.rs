@@ -14,6 +14,7 @@ impl Orchestrator {
     /// Everything that processes of this kind gate on holds.
     pub(super) fn may_start(&self, prc: PrcId) -> bool {
         self.plan.process(prc).depends_on.iter().all(|dependence| self.holds(dependence))
+            && self.replaced_dependence(prc).is_none()
     }
 
     /// The condition holds of all replicas, and there are some.
@@ -27,7 +28,13 @@ impl Orchestrator {
     /// What a waiting process waits for, in words.
     pub(super) fn waiting_for(&self, prc: PrcId) -> String {
         let unmet = self.plan.process(prc).depends_on.iter().filter(|dependence| !self.holds(dependence));
-        unmet.map(|dependence| self.unmet(dependence)).collect::<Vec<_>>().join(", ")
+        let unmet: Vec<String> = unmet.map(|dependence| self.unmet(dependence)).collect();
+        match self.replaced_dependence(prc) {
+            Some(dependence) if unmet.is_empty() => {
+                format!("{} makes way for its next run", self.plan.process(dependence).name)
+            }
+            Some(_) | None => unmet.join(", "),
+        }
     }
 
     fn unmet(&self, dependence: &Dependence) -> String {
@@ -110,7 +117,7 @@ impl Orchestrator {
                 OnDependenceRestart::Restart => || Next::Again,
                 OnDependenceRestart::Stop => || Next::Rest,
             };
-            if !self.has_lost(spec, ended.prc) {
+            if !self.has_lost(spec, ended.prc) || self.process(dependent).is_removed {
                 continue;
             }
             let why = format!("{}, on which it depends, has ended", self.internal_name(ended));

@@ -84,6 +84,7 @@ impl Orchestrator {
             }
             return;
         }
+        self.replacing = None;
         self.down = Some(Down {
             grace,
             kill,

@@ -1,10 +1,12 @@
 //! What can happen: the supervisor's input.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use copo_proto::v1;
 
 use super::run::RunId;
+use crate::plan::Plan;
 
 /// The time an event is handled at, read by the driver; the supervisor reads no clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -164,6 +166,15 @@ pub enum Command {
     Scale {
         /// Names of processes or `@group`s, and how many instances each is to have.
         to: Vec<(String, u32)>,
+    },
+    /// Bring what runs in line with a plan read anew; answered by [`super::Reply::Changes`] when it is done.
+    Converge {
+        /// The plan, as copo.toml has it.
+        plan: Arc<Plan>,
+        /// Bring up only these of what is not up, and what they depend on; none: all.
+        names: Vec<String>,
+        /// Change nothing, only say what would be.
+        dry_run: bool,
     },
     /// Stop everything in reverse dependency order and end; answered when all groups are gone.
     Down {

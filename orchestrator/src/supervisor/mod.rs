@@ -5,6 +5,7 @@
 pub mod action;
 pub mod backoff;
 mod commands;
+mod converge;
 pub mod cron;
 mod dependence;
 mod down;

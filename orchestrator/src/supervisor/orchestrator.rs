@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::action::Action;
+use super::converge::Replacing;
 use super::down::Down;
 use super::event::{Deadline, Event, Now, RequestId};
 use super::graph;
@@ -33,6 +34,10 @@ pub struct Orchestrator {
     /// Every process after those it depends on.
     pub(super) order: Vec<PrcId>,
     pub(super) processes: Vec<Process>,
+    /// In the order in which people see them.
+    pub(super) shown: Vec<PrcId>,
+    /// Runs that make way for others.
+    pub(super) replacing: Option<Replacing>,
     /// The live runs. An event of any other changes nothing.
     pub(super) runs: HashMap<RunId, Instance>,
     pub(super) deadlines: BTreeSet<(Duration, Instance)>,
@@ -65,7 +70,7 @@ pub(super) struct Process {
 }
 
 impl Process {
-    fn new(spec: &ProcessSpec) -> Self {
+    pub fn new(spec: &ProcessSpec) -> Self {
         let mut process = Self {
             slots: Vec::new(),
             cron: None,
@@ -100,19 +105,15 @@ impl Orchestrator {
     /// Nothing runs, nothing is armed: it waits for [`Event::Up`]. `seed` makes the RunIds.
     #[must_use]
     pub fn new(plan: Arc<Plan>, seed: RunSeed) -> Self {
-        let edges: Vec<Vec<usize>> = plan.processes.iter().map(edges_of).collect();
-        let to_ids = |lists: Vec<Vec<usize>>| -> Vec<Vec<PrcId>> {
-            lists.into_iter().map(|list| list.into_iter().map(PrcId).collect()).collect()
-        };
-        // Config refuses a plan with a cycle; should one come all the same, the file's order must do.
-        let order = graph::order(&edges).unwrap_or_else(|_| (0..edges.len()).collect());
-        Self {
+        let mut orchestrator = Self {
             by_name: plan.ids().map(|prc| (plan.process(prc).name.clone(), prc)).collect(),
-            dependents: to_ids(graph::reversed(&edges)),
-            dependences: to_ids(edges),
-            order: order.into_iter().map(PrcId).collect(),
+            dependents: Vec::new(),
+            dependences: Vec::new(),
+            order: Vec::new(),
             processes: plan.processes.iter().map(Process::new).collect(),
-            plan,
+            shown: plan.ids().collect(),
+            replacing: None,
+            plan: Arc::clone(&plan),
             runs: HashMap::new(),
             deadlines: BTreeSet::new(),
             cron: BTreeSet::new(),
@@ -124,7 +125,22 @@ impl Orchestrator {
             notes: VecDeque::new(),
             unsaved: Unsaved::default(),
             seed,
-        }
+        };
+        orchestrator.relate(&plan);
+        orchestrator
+    }
+
+    /// Who depends on whom in this plan, and the order that follows from it.
+    pub(super) fn relate(&mut self, plan: &Plan) {
+        let edges: Vec<Vec<usize>> = plan.processes.iter().map(edges_of).collect();
+        let to_ids = |lists: Vec<Vec<usize>>| -> Vec<Vec<PrcId>> {
+            lists.into_iter().map(|list| list.into_iter().map(PrcId).collect()).collect()
+        };
+        // Config refuses a plan with a cycle; should one come all the same, the file's order must do.
+        let order = graph::order(&edges).unwrap_or_else(|_| (0..edges.len()).collect());
+        self.order = order.into_iter().map(PrcId).collect();
+        self.dependents = to_ids(graph::reversed(&edges));
+        self.dependences = to_ids(edges);
     }
 
     /// What to do, in this order, about what happened.
@@ -223,6 +239,7 @@ impl Orchestrator {
                 Note::SpawnFailed(instance, why) => self.restarted(instance, Err(why)),
                 Note::Gone(instance) => {
                     self.stopped(instance);
+                    self.go_on_replacing(now, instance);
                     self.go_on_down(now, instance.prc);
                 }
                 Note::Ended(instance) => self.dependence_ended(now, instance),
@@ -294,7 +311,7 @@ impl Orchestrator {
 
     /// The instances of a process that the plan has.
     pub(super) fn planned(&self, prc: PrcId) -> impl Iterator<Item = Instance> + use<> {
-        let replicas = self.plan.process(prc).replicas;
+        let replicas = if self.process(prc).is_removed { 0 } else { self.plan.process(prc).replicas };
         self.instances(prc).filter(move |instance| instance.number <= replicas)
     }
 

@@ -11,7 +11,8 @@ impl Orchestrator {
     /// The state of all processes, in the order of the plan and of instance numbers.
     #[must_use]
     pub fn processes(&self) -> v1::Processes {
-        let instances = self.plan.ids().flat_map(|prc| self.instances(prc)).filter(|instance| self.is_there(*instance));
+        let instances =
+            self.shown.iter().flat_map(|prc| self.instances(*prc)).filter(|instance| self.is_there(*instance));
         let statuses = instances.filter_map(|instance| Some(self.status(instance, self.slot(instance)?)));
         v1::Processes { processes: statuses.collect() }
     }

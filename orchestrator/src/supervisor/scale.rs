@@ -7,6 +7,7 @@ use std::sync::Arc;
 use copo_proto::v1::{self, ErrorCode, change};
 
 use super::action::{Action, Reply};
+use super::converge::replicas_setting;
 use super::event::{Now, RequestId};
 use super::live::{Next, asking};
 use super::orchestrator::Orchestrator;
@@ -46,7 +47,7 @@ impl Orchestrator {
         }
         let mut stops = BTreeSet::new();
         for (prc, replicas) in before {
-            stops.extend(self.resize(now, prc, replicas));
+            stops.extend(self.resize(now, prc, replicas, true));
         }
         self.settle(now);
         stops.retain(|instance| self.run(*instance).is_some());
@@ -73,9 +74,8 @@ impl Orchestrator {
 
     fn scaling(&self, prc: PrcId, replicas: u32) -> v1::Change {
         let spec = self.plan.process(prc);
-        let (from, to) = (Some(spec.replicas.to_string()), Some(replicas.to_string()));
-        let setting = v1::Setting { key: "replicas".to_owned(), from, to };
-        v1::Change { kind: change::Kind::Scale.into(), process: spec.name.clone(), settings: vec![setting] }
+        let settings = vec![replicas_setting(spec.replicas, replicas)];
+        v1::Change { kind: change::Kind::Scale.into(), process: spec.name.clone(), settings }
     }
 
     /// From here on this plan holds. The places of the processes in it are those of the one before.
@@ -84,15 +84,15 @@ impl Orchestrator {
         self.actions.push(Action::Adopt { plan: Arc::clone(&self.plan) });
     }
 
-    /// Brings the instances of a process, of which the plan had `before`, in line with the plan. Answers those whose runs
-    /// are to end.
-    pub(super) fn resize(&mut self, now: Now, prc: PrcId, before: u32) -> Vec<Instance> {
+    /// Brings the instances of a process, of which the plan had `before`, in line with the plan; new ones are brought up
+    /// if it is up. Answers those whose runs are to end.
+    pub(super) fn resize(&mut self, now: Now, prc: PrcId, before: u32, is_up: bool) -> Vec<Instance> {
         let replicas = self.plan.process(prc).replicas;
         self.unsaved.triggers(prc);
         let process = &mut self.processes[prc.0];
         process.retired.retain(|number| *number > replicas);
         process.grow(replicas);
-        for number in before + 1..=replicas {
+        for number in (before + 1..=replicas).filter(|_| is_up) {
             self.bring_up(now, Instance { prc, number });
         }
         let surplus: Vec<Instance> = (replicas + 1..=before).rev().map(|number| Instance { prc, number }).collect();
@@ -130,6 +130,9 @@ impl Orchestrator {
             return;
         }
         process.shrink();
+        if process.is_removed && process.slots.is_empty() {
+            self.by_name.retain(|_, prc| *prc != instance.prc);
+        }
         self.actions.push(Action::Forget { instance });
         self.forget_in_waits(instance);
     }

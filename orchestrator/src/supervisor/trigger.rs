@@ -97,13 +97,18 @@ impl Orchestrator {
         let is_armed = process.slots.iter().any(|slot| slot.armed);
         if !is_armed {
             process.fan_in.fill(None);
-            if let Some(next) = process.cron.take().and_then(|cron| cron.next()) {
-                self.cron.remove(&(next, prc));
-            }
+            self.drop_clock(prc);
         } else if let (Trigger::Cron(schedule), None) = (&self.plan.process(prc).trigger, &process.cron) {
             let cron = CronClock::new(schedule, now.wall);
             self.cron.extend(cron.next().map(|next| (next, prc)));
             process.cron = Some(cron);
+        }
+    }
+
+    /// Its schedule counts no more.
+    pub(super) fn drop_clock(&mut self, prc: PrcId) {
+        if let Some(next) = self.processes[prc.0].cron.take().and_then(|cron| cron.next()) {
+            self.cron.remove(&(next, prc));
         }
     }
 

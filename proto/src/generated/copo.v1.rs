@@ -587,6 +587,19 @@ pub struct Replicas {
     #[prost(uint32, tag = "2")]
     pub replicas: u32,
 }
+/// Read copo.toml again and bring what runs in line with it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Converge {
+    /// Absolute path of the copo.toml that is meant; another than the orchestrator's own is refused.
+    #[prost(string, tag = "1")]
+    pub config_path: ::prost::alloc::string::String,
+    /// Start only these of what is not up (and what they depend on); none: all.
+    #[prost(string, repeated, tag = "2")]
+    pub names: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Change nothing, only say what would be.
+    #[prost(bool, tag = "3")]
+    pub dry_run: bool,
+}
 /// What changes, or has.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Changes {
@@ -825,7 +838,7 @@ pub struct Request {
     /// What is asked. An arm the orchestrator does not know is answered UNSUPPORTED.
     #[prost(
         oneof = "request::Kind",
-        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 16, 17, 18, 19, 20, 21, 22, 23, 24, 30"
+        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 16, 17, 18, 19, 20, 21, 22, 23, 24, 30, 31"
     )]
     pub kind: ::core::option::Option<request::Kind>,
 }
@@ -892,6 +905,9 @@ pub mod request {
         /// Change how many instances processes have. Answered by Changes when it is done.
         #[prost(message, tag = "30")]
         Scale(super::Scale),
+        /// Bring what runs in line with copo.toml. Answered by Changes when it is done.
+        #[prost(message, tag = "31")]
+        Converge(super::Converge),
     }
 }
 /// Append one record.

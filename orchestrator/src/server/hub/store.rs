@@ -7,6 +7,7 @@ use copo_proto::v1::{self, ErrorCode};
 
 use super::{Hub, wall_clock};
 use crate::context::{Batch, ClientId, Cursor, JoinError, Known, Published, Send, StoreError};
+use crate::plan::ContextSpec;
 use crate::server::error;
 use crate::server::identity::Speaker;
 use crate::server::line::Line;
@@ -73,6 +74,26 @@ impl Hub {
             self.report(v1::Facts { event, reason: Some(reason), ..Default::default() });
         }
         Ok(())
+    }
+
+    /// Takes over what of the context's settings may change while it is in use: the headers of the file, and what is kept.
+    pub fn configure(&self, spec: &ContextSpec) {
+        let mut context = self.context.borrow_mut();
+        context.set_retain(&spec.retain);
+        let changed = context.apply_file_headers(wall_clock(), spec.headers.as_deref());
+        drop(context);
+        match changed {
+            Ok(true) => {
+                let reason = format!("copo.toml set the headers: {}", self.headers().headers.join(", "));
+                self.report(v1::Facts {
+                    event: v1::EventKind::Headers.into(),
+                    reason: Some(reason),
+                    ..Default::default()
+                });
+            }
+            Ok(false) => {}
+            Err(error) => tracing::warn!("cannot take over the headers of the file: {error}"),
+        }
     }
 
     /// Forgets all records.

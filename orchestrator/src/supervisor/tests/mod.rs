@@ -1,6 +1,7 @@
 //! The supervisor told as stories: plans are small, actions are read as lines, time is a number.
 
 mod commands;
+mod converging;
 mod down;
 mod random;
 mod restarts;

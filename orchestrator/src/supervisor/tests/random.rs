@@ -23,6 +23,10 @@ enum Life {
 struct Edge {
     orc: Orchestrator,
     plan: Arc<Plan>,
+    /// How many there were at the beginning: those behind them came later.
+    processes: usize,
+    /// copo.toml may be read again, another than it was.
+    reads_anew: bool,
     now: Now,
     lives: BTreeMap<RunId, Life>,
     instances: BTreeMap<RunId, Instance>,
@@ -49,6 +53,8 @@ impl Edge {
         Self {
             saved: orc.saved(),
             orc,
+            processes: plan.processes.len(),
+            reads_anew: true,
             plan,
             now: Now { mono: Duration::from_secs(1), wall: NOON },
             lives: BTreeMap::new(),
@@ -171,7 +177,8 @@ impl Edge {
             13..=17 => Command::Restart { names },
             18..=23 => Command::Trigger { name, args: Vec::new(), wait: what & 32 == 0 },
             24 => Command::Kill { name, signal: "SIGHUP".to_owned() },
-            25..=28 => Command::Wait { names, condition: conditions[pick % 3] },
+            25 | 26 => Command::Wait { names, condition: conditions[pick % 3] },
+            27 | 28 => self.converge(pick, what & 32 == 0),
             29 => Command::Ps,
             30 => Command::Scale { to: vec![(name, u32::from(what >> 5))] },
             _ if what & 32 == 0 => Command::Wait { names: Vec::new(), condition: v1::wait::Condition::Up },
@@ -190,6 +197,31 @@ impl Edge {
         let request = RequestId(self.requests);
         self.open.insert(request);
         self.tell(Event::Command { request, by, command });
+    }
+
+    /// A file in which something is another than it was: an argument, a policy, a trigger; one process is missing.
+    fn converge(&self, pick: usize, dry_run: bool) -> Command {
+        let mut file = (*self.plan).clone();
+        file.processes.truncate(self.processes);
+        for (index, spec) in file.processes.iter_mut().enumerate() {
+            match (pick >> (4 * index)) % 16 {
+                0 => spec.args.push("x".to_owned()),
+                1 => spec.restart = RestartPolicy::Always,
+                2 => spec.ready_timeout = Duration::from_secs(7),
+                3 => spec.replicas = 2,
+                4 => spec.trigger = Trigger::Manual,
+                5 if index + 1 == self.processes => spec.name = format!("new{}", pick % 3),
+                _ => {}
+            }
+        }
+        if pick % 5 == 0 {
+            file.processes.pop();
+        }
+        if !self.reads_anew {
+            return Command::Ps;
+        }
+        let names = if pick % 7 == 0 { vec!["p0".to_owned()] } else { Vec::new() };
+        Command::Converge { plan: Arc::new(file), names, dry_run }
     }
 
     fn tell(&mut self, event: Event) {
@@ -338,7 +370,10 @@ impl Edge {
 }
 
 fn live(processes: &[ProcessSpec], happenings: &[Happening]) -> Edge {
-    let mut edge = Edge::new(processes.to_vec());
+    live_on(Edge::new(processes.to_vec()), happenings)
+}
+
+fn live_on(mut edge: Edge, happenings: &[Happening]) -> Edge {
     edge.tell(Event::Up { names: Vec::new() });
     for happening in happenings {
         edge.happen(happening);
@@ -362,7 +397,7 @@ proptest! {
         processes in some_plan(),
         happenings in prop::collection::vec(happening(), 0..100),
     ) {
-        let edge = live(&processes, &happenings);
+        let edge = live_on(Edge { reads_anew: false, ..Edge::new(processes) }, &happenings);
         let written = serde_json::to_string(&edge.saved).expect("JSON");
         prop_assert_eq!(&written, &serde_json::to_string(&edge.orc.saved()).expect("JSON"));
 
@@ -372,6 +407,16 @@ proptest! {
         prop_assert_eq!(strays, []);
         prop_assert_eq!(restored.processes(), edge.orc.processes());
         prop_assert_eq!(restored.next_deadline().and_then(|at| at.mono), edge.orc.next_deadline().and_then(|at| at.mono));
+    }
+
+    #[test]
+    fn what_is_written_down_follows_a_plan_read_anew(
+        processes in some_plan(),
+        happenings in prop::collection::vec(happening(), 0..100),
+    ) {
+        let edge = live(&processes, &happenings);
+        let (written, whole) = (serde_json::to_string(&edge.saved), serde_json::to_string(&edge.orc.saved()));
+        prop_assert_eq!(written.expect("JSON"), whole.expect("JSON"));
     }
 
     #[test]

@@ -1,0 +1,164 @@
+//! A plan as the settings of copo.toml: the key, the value as text, and what it takes for a new value to hold.
+//!
+//! Every field stands here, one by one: who adds a field says here what a change of it means. What is not known to be safe
+//! to change under a run needs a restart.
+
+use std::fmt::Debug;
+use std::path::Path;
+
+use super::Effect::{self, AtOnce, NeedsDown, Restart};
+use crate::plan::{ContextSpec, Dependence, Plan, ProcessSpec, Retain, Trigger};
+
+/// One setting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Setting {
+    /// As in copo.toml.
+    pub key: String,
+    /// Its value as text.
+    pub text: String,
+    /// What it takes for another value to hold.
+    pub effect: Effect,
+}
+
+/// The settings of a process; `replicas` is none of them, it is dealt with by itself.
+pub(super) fn of_process(plan: &Plan, spec: &ProcessSpec) -> Vec<Setting> {
+    let ProcessSpec {
+        name: _,
+        groups,
+        executable_path,
+        file_path,
+        args,
+        cwd,
+        env,
+        env_file,
+        depends_on,
+        trigger,
+        overlap,
+        max_instances,
+        replicas: _,
+        ready,
+        ready_timeout,
+        restart,
+        backoff,
+        restart_limit,
+        on_dependence_restart,
+        significant,
+        success_exit_codes,
+        stop_signal,
+        stop_grace,
+        control,
+        log,
+        stdin,
+    } = spec;
+    let mut settings = Settings::default();
+    settings.add("executable_path", Restart, path(executable_path));
+    settings.maybe("file_path", Restart, file_path.as_deref().map(path));
+    settings.list("args", Restart, args);
+    settings.add("cwd", Restart, path(cwd));
+    for (name, value) in env {
+        settings.add(&format!("env.{name}"), Restart, format!("{value:?}"));
+    }
+    settings.maybe("env_file", Restart, env_file.as_deref().map(path));
+    settings.add("ready", Restart, word(ready));
+    settings.add("control", Restart, control.to_string());
+    settings.add("stdin", Restart, word(stdin));
+    settings.list("groups", AtOnce, groups);
+    let gates: Vec<String> = depends_on.iter().map(|dependence| gate(plan, dependence)).collect();
+    settings.list("depends_on", AtOnce, &gates);
+    settings.trigger(plan, trigger);
+    settings.add("overlap", AtOnce, word(overlap));
+    settings.add("max_instances", AtOnce, max_instances.to_string());
+    settings.add("ready_timeout", AtOnce, format!("{ready_timeout:?}"));
+    settings.add("restart", AtOnce, word(restart));
+    settings.add("backoff.initial", AtOnce, format!("{:?}", backoff.initial));
+    settings.add("backoff.factor", AtOnce, backoff.factor.to_string());
+    settings.add("backoff.max", AtOnce, format!("{:?}", backoff.max));
+    settings.add("backoff.reset", AtOnce, format!("{:?}", backoff.reset));
+    settings.add("backoff.jitter", AtOnce, backoff.jitter.to_string());
+    let limit =
+        restart_limit.map(|limit| format!("{} within {:?}, then {}", limit.restarts, limit.window, word(&limit.then)));
+    settings.maybe("restart_limit", AtOnce, limit);
+    settings.add("on_dependence_restart", AtOnce, word(on_dependence_restart));
+    settings.add("significant", AtOnce, significant.to_string());
+    settings.add("success_exit_codes", AtOnce, format!("{success_exit_codes:?}"));
+    settings.add("stop_signal", AtOnce, stop_signal.clone());
+    settings.add("stop_grace", AtOnce, format!("{stop_grace:?}"));
+    settings.add("log.size", AtOnce, log.size.to_string());
+    settings.add("log.files", AtOnce, log.files.to_string());
+    settings.0
+}
+
+/// The settings of the context.
+pub(super) fn of_context(context: &ContextSpec) -> Vec<Setting> {
+    let ContextSpec { headers, durability, retain, when_full, wait_limit, max_record } = context;
+    let Retain { records, bytes, age, keys, reports } = retain;
+    let mut settings = Settings::default();
+    settings.maybe("headers", AtOnce, headers.as_ref().map(|headers| format!("{headers:?}")));
+    settings.add("retain.records", AtOnce, records.to_string());
+    settings.add("retain.bytes", AtOnce, bytes.to_string());
+    settings.add("retain.age", AtOnce, format!("{age:?}"));
+    settings.add("retain.keys", AtOnce, keys.to_string());
+    settings.add("retain.reports", AtOnce, reports.to_string());
+    settings.add("durability", NeedsDown, word(durability));
+    settings.add("when_full", NeedsDown, word(when_full));
+    settings.add("wait_limit", NeedsDown, format!("{wait_limit:?}"));
+    settings.add("max_record", NeedsDown, max_record.to_string());
+    settings.0
+}
+
+#[derive(Default)]
+struct Settings(Vec<Setting>);
+
+impl Settings {
+    fn add(&mut self, key: &str, effect: Effect, text: String) {
+        self.0.push(Setting { key: key.to_owned(), text, effect });
+    }
+
+    /// One that need not be set.
+    fn maybe(&mut self, key: &str, effect: Effect, text: Option<String>) {
+        if let Some(text) = text {
+            self.add(key, effect, text);
+        }
+    }
+
+    /// One that is not set when it is empty.
+    fn list(&mut self, key: &str, effect: Effect, items: &[String]) {
+        self.maybe(key, effect, (!items.is_empty()).then(|| format!("{items:?}")));
+    }
+
+    fn trigger(&mut self, plan: &Plan, trigger: &Trigger) {
+        self.add("trigger_type", AtOnce, trigger.type_name().to_owned());
+        match trigger {
+            Trigger::OnStart | Trigger::Manual => {}
+            Trigger::Cron(schedule) => {
+                self.add("trigger_definition", AtOnce, schedule.definition());
+                self.add("timezone", AtOnce, schedule.zone().to_string());
+            }
+            Trigger::DependenceFinish { sources, on } => {
+                self.add("trigger_definition", AtOnce, word(on));
+                let sources: Vec<&str> = sources.iter().map(|prc| plan.process(*prc).name.as_str()).collect();
+                self.add("depends_on (sources)", AtOnce, format!("{sources:?}"));
+            }
+        }
+    }
+}
+
+fn path(path: &Path) -> String {
+    path.display().to_string()
+}
+
+fn gate(plan: &Plan, dependence: &Dependence) -> String {
+    format!("{} {}", plan.process(dependence.process).name, word(&dependence.condition))
+}
+
+/// A choice as it is written: `OnFailure` is "on_failure".
+fn word(choice: &impl Debug) -> String {
+    let mut word = String::new();
+    for c in format!("{choice:?}").chars() {
+        if c.is_ascii_uppercase() && !word.is_empty() {
+            word.push('_');
+        }
+        word.push(c.to_ascii_lowercase());
+    }
+    word
+}
