@@ -54,7 +54,7 @@ fn up_brings_up_a_group_and_what_it_depends_on() {
     let app = App::new(THREE);
     app.copo(&["up", "-d", "--wait", "@backend"]).ok();
     are(&app, "running", &["api-1", "api-2", "db-1"]);
-    are(&app, "stopped", &["web-1"]);
+    are(&app, "idle", &["web-1"]);
 }
 
 #[test]

@@ -38,8 +38,10 @@ pub struct FileByLongName {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Start the application and follow its logs; Ctrl-C stops it.
+    /// Start the application, or bring what runs in line with copo.toml, and follow its logs; Ctrl-C stops what it started.
     Up(Up),
+    /// Show what `up` would change: exit code 0 if nothing, 1 if something.
+    Diff(Diff),
     /// Stop everything in reverse dependency order and end the orchestrator.
     Down(Down),
     /// Wait until processes are ready or finished, or a record is there.
@@ -90,7 +92,7 @@ pub enum Command {
 
 /// The commands as `copo --help` groups them.
 pub const GROUPS: &[(&str, &[&str])] = &[
-    ("The application", &["up", "down", "wait"]),
+    ("The application", &["up", "diff", "down", "wait"]),
     ("Its processes", &["ps", "start", "stop", "restart", "trigger", "kill", "scale", "logs", "attach"]),
     ("Its context", &["udd", "report", "reports"]),
     ("Its configuration", &["check", "init", "schema"]),
@@ -117,6 +119,16 @@ pub struct Up {
     /// When this process has finished, stop everything and exit with its exit code.
     #[arg(long, value_name = "NAME", conflicts_with_all = ["detach", "wait"])]
     pub exit_on: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Diff {
+    /// As `up` with these names would do.
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]

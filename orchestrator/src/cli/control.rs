@@ -8,6 +8,7 @@ use copo::{Client, ErrorCode};
 use copo_orchestrator::signal;
 
 use super::args::{self, Place};
+use super::changes;
 use super::failure::{FAILED, Failure, Outcome, USAGE};
 use super::find;
 use super::output::Out;
@@ -24,7 +25,9 @@ pub fn stop(place: &Place, names: &[String]) -> Outcome {
 
 /// `copo restart NAME…`
 pub fn restart(place: &Place, names: &[String]) -> Outcome {
-    done(&find::target(place)?.connect()?, Kind::Restart(v1::Restart { names: names.to_vec() }), None)
+    let client = find::target(place)?.connect()?;
+    changes::warn_of_drift(&client);
+    done(&client, Kind::Restart(v1::Restart { names: names.to_vec() }), None)
 }
 
 /// `copo kill -s SIG NAME`

@@ -1,5 +1,6 @@
 //! `copo up` in the foreground: a client of the orchestrator it started. Prints the logs and what happens, stops the
-//! application on the first signal, kills it on the second, and ends when the orchestrator has ended.
+//! application on the first signal, kills it on the second, and ends when the orchestrator has ended. Of one that ran
+//! before it only follows what happens, and a signal only ends the following.
 
 use std::io;
 use std::process::{Child, ExitStatus};
@@ -15,6 +16,7 @@ use copo_orchestrator::signal;
 use copo_proto::name;
 
 use super::args::Up;
+use super::changes;
 use super::control;
 use super::down;
 use super::failure::{FAILED, Failure, Outcome};
@@ -24,6 +26,7 @@ use super::logs::{Follower, Format, Selection, Start};
 use super::output;
 use super::reports;
 use super::signals;
+use super::up::{Begun, begin};
 
 /// The last reports are on the way when the orchestrator's process ends; they come at once or not at all.
 const LAST_REPORTS: Duration = Duration::from_secs(1);
@@ -36,6 +39,8 @@ enum Happening {
     Reported(MetaReport),
     /// Nothing more is reported.
     ReportsOver,
+    /// What ran is in line with the file, or cannot be.
+    Converged(Outcome),
     /// Ctrl-C or the like.
     Signalled,
     /// The orchestrator did not take the request to stop.
@@ -49,6 +54,8 @@ enum Happening {
 /// One foreground `up`.
 struct Foreground {
     client: Client,
+    /// The orchestrator ran before: it is not ours to stop.
+    is_guest: bool,
     follower: Follower,
     exit_on: Option<ExitOn>,
     happenings: Receiver<Happening>,
@@ -56,6 +63,8 @@ struct Foreground {
     reports_over: bool,
     /// The exit code of the application, when it ended by itself.
     exit_code: Option<i32>,
+    /// The orchestrator has said that it ends.
+    has_ended: bool,
     /// How often it was asked to stop.
     stops: u32,
     /// When to say next who blocks, and what was said last.
@@ -63,7 +72,7 @@ struct Foreground {
     said: String,
 }
 
-/// Starts the application and stays until it has ended.
+/// Starts the application, or brings what runs in line with copo.toml, and stays until it has ended.
 pub fn run(plan: &Plan, layout: &Layout, up: &Up) -> Outcome {
     let (tell, happenings) = mpsc::channel();
     // Before the launch, so that a Ctrl-C during it stops in order as well.
@@ -75,13 +84,45 @@ pub fn run(plan: &Plan, layout: &Layout, up: &Up) -> Outcome {
     let selection = Selection::everything();
     let mut follower = Follower::open(layout, selection, Start::End, move || drop(grew.send(Happening::LogsGrew)))?;
     follower.format(Format { width: width(plan), ..Format::prefixed() });
-    let child = launched(launch::begin(plan, layout, &up.names)?, &tell, &happenings)?;
-    watch_end(child, tell.clone());
-    let client = Target::of(layout.clone()).connect()?;
-    watch_reports(&client, tell.clone())?;
+    let launch = || launched(launch::begin(plan, layout, &up.names)?, &tell, &happenings);
+    let (client, is_guest) = match begin(plan, layout, launch)? {
+        Begun::Running(client) => {
+            watch_reports(&client, From::New, tell.clone())?;
+            converge(&client, plan, &up.names, tell.clone());
+            (client, true)
+        }
+        Begun::Launched(child) => {
+            watch_end(child, tell.clone());
+            let client = Target::of(layout.clone()).connect()?;
+            watch_reports(&client, From::Time(control::status(&client)?.started_at), tell.clone())?;
+            (client, false)
+        }
+    };
     let exit_on = up.exit_on.as_deref().map(|name| ExitOn::new(name, plan));
-    let (reports_over, exit_code, stops, say_at, said) = (false, None, 0, None, String::new());
-    Foreground { client, follower, exit_on, happenings, tell, reports_over, exit_code, stops, say_at, said }.run()
+    let (reports_over, exit_code, has_ended, stops, say_at, said) = (false, None, false, 0, None, String::new());
+    Foreground {
+        client,
+        is_guest,
+        follower,
+        exit_on,
+        happenings,
+        tell,
+        reports_over,
+        exit_code,
+        has_ended,
+        stops,
+        say_at,
+        said,
+    }
+    .run()
+}
+
+/// Brings what runs in line with the file, while its logs are followed.
+fn converge(client: &Client, plan: &Plan, names: &[String], tell: Sender<Happening>) {
+    let (client, plan, names) = (client.clone(), plan.clone(), names.to_vec());
+    thread::spawn(move || {
+        let _ = tell.send(Happening::Converged(changes::converge(&client, &plan, &names)));
+    });
 }
 
 /// Waits until the orchestrator answers; a Ctrl-C meanwhile asks it to end, the next one ends it.
@@ -104,6 +145,7 @@ fn launched(
             // A log that grew is read from its place anyhow; the others come from what has been launched.
             Ok(
                 Happening::LogsGrew
+                | Happening::Converged(_)
                 | Happening::Reported(_)
                 | Happening::ReportsOver
                 | Happening::NotStopped(_)
@@ -125,10 +167,9 @@ fn watch_end(mut child: Child, tell: Sender<Happening>) {
     });
 }
 
-/// Hands on everything reported since the orchestrator started.
-fn watch_reports(client: &Client, tell: Sender<Happening>) -> Outcome {
-    let started_at = control::status(client)?.started_at;
-    let options = SubscribeOptions::default().from(From::Time(started_at)).reports(true).no_reconnect();
+/// Hands on everything reported from there on.
+fn watch_reports(client: &Client, from: From, tell: Sender<Happening>) -> Outcome {
+    let options = SubscribeOptions::default().from(from).reports(true).no_reconnect();
     let subscription = client.udd_subscribe(&options)?;
     thread::spawn(move || {
         for item in subscription {
@@ -150,7 +191,10 @@ impl Foreground {
             match self.next() {
                 Some(Happening::LogsGrew) => self.print_logs(),
                 Some(Happening::Reported(report)) => self.reported(&report),
+                Some(Happening::Converged(outcome)) => outcome?,
+                Some(Happening::ReportsOver) if self.is_guest => return self.left(),
                 Some(Happening::ReportsOver) => self.reports_over = true,
+                Some(Happening::Signalled) if self.is_guest && self.stops == 0 => return self.detach(),
                 Some(Happening::Signalled) => self.stop(),
                 Some(Happening::Launched(_)) => {} // Long ago.
                 Some(Happening::NotStopped(failure)) => output::say(&failure.message.unwrap_or_default()),
@@ -188,10 +232,31 @@ impl Foreground {
         if let Some(notice) = reports::notice(report) {
             output::say_dim(&notice);
         }
+        self.has_ended |= report.facts.as_ref().is_some_and(|facts| facts.event() == EventKind::OrchestratorStopped);
         self.exit_code = self.exit_code.or(control::application_exit_code(report));
         let finished = self.exit_on.as_mut().is_some_and(|exit_on| exit_on.saw(report.facts.as_ref()));
         if finished && self.stops == 0 {
             self.stop();
+        }
+    }
+
+    /// It goes on without us.
+    fn detach(mut self) -> Outcome {
+        let _ = self.follower.print_new();
+        output::say("detached; the application runs on (copo down stops it)");
+        Ok(())
+    }
+
+    /// The orchestrator that was followed has gone.
+    fn left(mut self) -> Outcome {
+        let _ = self.follower.finish();
+        let of_exit_on = self.exit_on.as_ref().is_some_and(|exit_on| exit_on.finished.is_some());
+        match (self.exit_on, self.exit_code) {
+            (Some(exit_on), _) if of_exit_on => exit_on.outcome(),
+            (_, Some(code)) => control::ended_with(code),
+            (Some(exit_on), None) => exit_on.outcome(),
+            (None, None) if self.has_ended => Ok(()),
+            (None, None) => Err(Failure::new(FAILED, "the orchestrator has ended unexpectedly")),
         }
     }
 
@@ -222,6 +287,7 @@ impl Foreground {
                 Ok(Happening::ReportsOver) | Err(_) => self.reports_over = true,
                 Ok(
                     Happening::LogsGrew
+                    | Happening::Converged(_)
                     | Happening::Signalled
                     | Happening::NotStopped(_)
                     | Happening::Launched(_)

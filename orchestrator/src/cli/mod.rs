@@ -6,6 +6,7 @@ mod args;
 mod attach;
 #[cfg(unix)]
 mod bench;
+mod changes;
 mod configuration;
 mod control;
 mod down;
@@ -74,6 +75,7 @@ fn dispatch(cli: Cli) -> Outcome {
     let place = &cli.place;
     match &cli.command {
         Command::Up(up) => up::run(place, up),
+        Command::Diff(diff) => changes::diff(place, diff),
         Command::Down(down) => down::run(place, down),
         Command::Wait(wait) => wait::run(place, wait),
         Command::Ps(ps) => ps::run(place, ps),

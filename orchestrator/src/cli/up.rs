@@ -1,5 +1,6 @@
-//! `copo up`: starts the application, then returns (`-d`, `--wait`) or stays with it.
+//! `copo up`: starts the application, or brings what runs in line with copo.toml; then returns (`-d`, `--wait`) or stays with it.
 
+use std::process::Child;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,7 @@ use copo_orchestrator::runtime::lock::{self, Holder};
 use copo_proto::name;
 
 use super::args::{Place, Up};
+use super::changes;
 use super::control;
 use super::failure::{FAILED, Failure, NO_SUCH_NAME, Outcome, TIMED_OUT};
 use super::find::{self, Target};
@@ -26,12 +28,33 @@ pub fn run(place: &Place, up: &Up) -> Outcome {
     for name in up.names.iter().chain(&up.exit_on) {
         check_name(&plan, name)?;
     }
-    refuse_if_running(&plan, &layout)?;
-    if up.detach || up.wait {
-        launch::launch(&plan, &layout, &up.names)?;
-        return if up.wait { wait_until_up(layout, up) } else { Ok(()) };
+    if !up.detach && !up.wait {
+        return foreground::run(&plan, &layout, up);
     }
-    foreground::run(&plan, &layout, up)
+    match begin(&plan, &layout, || launch::launch(&plan, &layout, &up.names))? {
+        Begun::Launched(_) => {}
+        Begun::Running(client) => changes::converge(&client, &plan, &up.names)?,
+    }
+    if up.wait { wait_until_up(layout, up) } else { Ok(()) }
+}
+
+/// An orchestrator that answers.
+pub enum Begun {
+    /// Started just now, with what is to come up.
+    Launched(Child),
+    /// It ran already, with whatever it was started with.
+    Running(Client),
+}
+
+/// Sees to it that an orchestrator runs. Of several that are started at once one wins, and the others find it running.
+pub fn begin(plan: &Plan, layout: &Layout, launch: impl FnOnce() -> Result<Child, Failure>) -> Result<Begun, Failure> {
+    if let Some(client) = running(plan, layout)? {
+        return Ok(Begun::Running(client));
+    }
+    launch().map(Begun::Launched).or_else(|failure| match running(plan, layout)? {
+        Some(client) => Ok(Begun::Running(client)),
+        None => Err(failure),
+    })
 }
 
 /// A process, an instance of one, or a group: the orchestrator would start nothing for any other name.
@@ -52,28 +75,34 @@ fn check_name(plan: &Plan, given: &str) -> Outcome {
 /// For how long one that does not answer may hold the lock before it counts as running.
 const LETTING_GO: Duration = Duration::from_secs(2);
 
-/// One orchestrator per application. One that was killed holds its lock until the kernel has taken it apart.
-fn refuse_if_running(plan: &Plan, layout: &Layout) -> Outcome {
+/// The orchestrator that runs already, if one does: one per application, from one file. One that was killed holds its lock
+/// until the kernel has taken it apart.
+fn running(plan: &Plan, layout: &Layout) -> Result<Option<Client>, Failure> {
     let since = Instant::now();
     loop {
         let holder =
             lock::holder(layout).map_err(|error| Failure::io(format!("read {}", layout.lock().display()), &error))?;
-        let Some(holder) = holder else { return Ok(()) };
-        if Target::of(layout.clone()).connect().is_ok() || since.elapsed() > LETTING_GO {
-            return Err(running(plan, &holder));
+        let Some(holder) = holder else { return Ok(None) };
+        let connected = Target::of(layout.clone()).connect();
+        if (connected.is_ok() || since.elapsed() > LETTING_GO) && holder.config_path != plan.config_path {
+            return Err(from_another_file(plan, &holder));
         }
-        thread::sleep(Duration::from_millis(5));
+        match connected {
+            Ok(client) => return Ok(Some(client)),
+            Err(_) if since.elapsed() > LETTING_GO => {
+                let (application, pid) = (&plan.application, holder.pid);
+                let why = format!("its orchestrator (pid {pid}) runs, but does not answer");
+                return Err(Failure::new(FAILED, format!("cannot start {application}: {why}")));
+            }
+            Err(_) => thread::sleep(Duration::from_millis(5)),
+        }
     }
 }
 
-fn running(plan: &Plan, holder: &Holder) -> Failure {
-    let (application, pid) = (&plan.application, holder.pid);
-    let why = if holder.config_path == plan.config_path {
-        format!("it is already running (pid {pid}); copo down stops it")
-    } else {
-        format!("it is already running (pid {pid}) from another file, {}", holder.config_path.display())
-    };
-    Failure::new(FAILED, format!("cannot start {application}: {why}"))
+fn from_another_file(plan: &Plan, holder: &Holder) -> Failure {
+    let (application, pid, path) = (&plan.application, holder.pid, holder.config_path.display());
+    let message = format!("cannot start {application}: it is already running (pid {pid}) from another file, {path}");
+    Failure::new(FAILED, message)
 }
 
 /// Returns once all on_start processes (of the names given) are ready or done.

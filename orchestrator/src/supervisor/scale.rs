@@ -92,8 +92,12 @@ impl Orchestrator {
         let process = &mut self.processes[prc.0];
         process.retired.retain(|number| *number > replicas);
         process.grow(replicas);
-        for number in (before + 1..=replicas).filter(|_| is_up) {
-            self.bring_up(now, Instance { prc, number });
+        for number in before + 1..=replicas {
+            let instance = Instance { prc, number };
+            self.unsaved.slot(instance);
+            if is_up {
+                self.bring_up(now, instance);
+            }
         }
         let surplus: Vec<Instance> = (replicas + 1..=before).rev().map(|number| Instance { prc, number }).collect();
         for &instance in &surplus {

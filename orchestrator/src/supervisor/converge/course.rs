@@ -9,7 +9,7 @@ use super::merge::{Merged, merge};
 use super::settings::{self, Setting};
 use crate::plan::{Plan, PrcId, Trigger};
 use crate::supervisor::orchestrator::Orchestrator;
-use crate::supervisor::process::State;
+use crate::supervisor::process::{Slot, State};
 
 /// What is to be done.
 #[derive(Debug)]
@@ -109,13 +109,14 @@ impl Orchestrator {
     /// It is not up, or has failed, and is wanted.
     fn is_to_be_started(&self, prc: PrcId, plan: &Plan, wanted: &Wanted) -> bool {
         let spec = plan.process(prc);
-        let starts = |state: &State| match state {
+        let starts = |slot: &Slot| match slot.state {
             State::Stopped => true,
-            State::Idle | State::Failed => matches!(spec.trigger, Trigger::OnStart),
+            State::Idle => matches!(spec.trigger, Trigger::OnStart) || !slot.armed,
+            State::Failed => matches!(spec.trigger, Trigger::OnStart),
             State::Finished => matches!(wanted, Wanted::Named(_)) && matches!(spec.trigger, Trigger::OnStart),
             State::Waiting(_) | State::Live(_) | State::Backoff { .. } => false,
         };
-        wanted.has(&spec.name) && self.replicas(prc).any(|slot| starts(&slot.state))
+        wanted.has(&spec.name) && self.replicas(prc).any(starts)
     }
 }
 

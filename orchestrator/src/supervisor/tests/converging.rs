@@ -202,8 +202,8 @@ fn names_bring_up_only_those() {
     let said = acts(world.ask(named([all(), vec![process("d")]].concat(), &["b"])));
     assert_eq!(said, ["config", "adopt", "spawn b-1"]);
     assert_eq!(acts(world.spawned("b-1")), ["reply 1 changes; start b; add d"]);
-    assert_eq!(world.state("c-1"), v1::State::Stopped);
-    assert_eq!(world.state("d-1"), v1::State::Stopped);
+    assert_eq!(world.state("c-1"), v1::State::Idle);
+    assert_eq!(world.state("d-1"), v1::State::Idle);
     let said = world.ask(named(all(), &["nobody"]));
     assert_eq!(said, ["reply 2 NOT_FOUND cannot start nobody: copo.toml has no such process"]);
 }
