@@ -77,7 +77,7 @@ impl Hub {
     }
 
     /// Takes over what of the context's settings may change while it is in use: the headers of the file, and what is kept.
-    pub fn configure(&self, spec: &ContextSpec) {
+    pub fn configure(self: &Rc<Self>, spec: &ContextSpec) {
         let mut context = self.context.borrow_mut();
         context.set_retain(&spec.retain);
         let changed = context.apply_file_headers(wall_clock(), spec.headers.as_deref());
