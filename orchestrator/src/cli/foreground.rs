@@ -8,17 +8,17 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use copo::v1::{self, EventKind, Facts, MetaReport};
+use copo::v1::{self, EventKind, MetaReport};
 use copo::{Client, From, Item, SubscribeOptions};
 use copo_orchestrator::layout::Layout;
 use copo_orchestrator::plan::Plan;
-use copo_orchestrator::signal;
 use copo_proto::name;
 
 use super::args::Up;
 use super::changes;
 use super::control;
 use super::down;
+use super::exit_on::ExitOn;
 use super::failure::{FAILED, Failure, Outcome};
 use super::find::Target;
 use super::launch::{self, Starting, Word};
@@ -250,7 +250,7 @@ impl Foreground {
     /// The orchestrator that was followed has gone.
     fn left(mut self) -> Outcome {
         let _ = self.follower.finish();
-        let of_exit_on = self.exit_on.as_ref().is_some_and(|exit_on| exit_on.finished.is_some());
+        let of_exit_on = self.exit_on.as_ref().is_some_and(|exit_on| exit_on.has_finished());
         match (self.exit_on, self.exit_code) {
             (Some(exit_on), _) if of_exit_on => exit_on.outcome(),
             (_, Some(code)) => control::ended_with(code),
@@ -297,7 +297,7 @@ impl Foreground {
         }
         let _ = self.follower.finish();
         let status = status.map_err(|error| Failure::io("learn how the orchestrator ended", &error))?;
-        let of_exit_on = self.exit_on.as_ref().is_some_and(|exit_on| exit_on.finished.is_some());
+        let of_exit_on = self.exit_on.as_ref().is_some_and(|exit_on| exit_on.has_finished());
         if let Some(code) = self.exit_code.filter(|_| !of_exit_on) {
             return control::ended_with(code);
         }
@@ -308,111 +308,5 @@ impl Foreground {
             Some(exit_on) => exit_on.outcome(),
             None => Ok(()),
         }
-    }
-}
-
-/// `--exit-on NAME`: looks out for the finish of a run.
-struct ExitOn {
-    name: String,
-    /// The processes or instances it stands for: of a group the first to finish counts.
-    names: Vec<String>,
-    /// How its newest run ended.
-    ended: Option<u8>,
-    /// The exit code of the run that finished.
-    finished: Option<u8>,
-}
-
-impl ExitOn {
-    fn new(name: &str, plan: &Plan) -> Self {
-        let members = |group: &str| plan.members(group).map(|prc| plan.process(prc).name.clone()).collect();
-        let names = name.strip_prefix('@').map_or_else(|| vec![name.to_owned()], members);
-        Self { name: name.to_owned(), names, ended: None, finished: None }
-    }
-
-    /// Takes in a report; has the process finished?
-    fn saw(&mut self, facts: Option<&Facts>) -> bool {
-        let Some(facts) = facts else { return false };
-        let about = [&facts.process, &facts.internal_name];
-        let is_it = about.into_iter().flatten().any(|name| self.names.contains(name));
-        if !is_it || self.finished.is_some() {
-            return false;
-        }
-        let signal = facts.signal.as_deref().and_then(signal::number);
-        self.ended = control::run_exit_code(facts.exit_code, signal).or(self.ended);
-        match facts.event() {
-            EventKind::Finished => self.finished = self.ended.or(Some(0)),
-            EventKind::Failed => self.finished = self.ended.filter(|code| *code != 0).or(Some(FAILED)),
-            EventKind::Unspecified
-            | EventKind::Starting
-            | EventKind::Started
-            | EventKind::Ready
-            | EventKind::NotReady
-            | EventKind::Exited
-            | EventKind::SpawnFailed
-            | EventKind::Backoff
-            | EventKind::Stopping
-            | EventKind::Stopped
-            | EventKind::Skipped
-            | EventKind::Adopted
-            | EventKind::Config
-            | EventKind::Headers
-            | EventKind::Damaged
-            | EventKind::OrchestratorStarted
-            | EventKind::OrchestratorStopped => {}
-        }
-        self.finished.is_some()
-    }
-
-    fn outcome(self) -> Outcome {
-        match self.finished {
-            Some(0) => Ok(()),
-            Some(code) => Err(Failure::silent(code)),
-            None => Err(Failure::new(FAILED, format!("the application was stopped before {} finished", self.name))),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn facts(event: EventKind, exit_code: Option<i32>, signal: Option<&str>) -> Facts {
-        Facts {
-            event: event.into(),
-            process: Some("test".into()),
-            internal_name: Some("test-1".into()),
-            exit_code,
-            signal: signal.map(str::to_owned),
-            ..Facts::default()
-        }
-    }
-
-    fn exit_on(name: &str) -> ExitOn {
-        ExitOn { name: name.to_owned(), names: vec![name.to_owned()], ended: None, finished: None }
-    }
-
-    #[test]
-    fn the_code_of_the_run_that_finished_is_handed_on() {
-        let mut exit_on = exit_on("test");
-        assert!(!exit_on.saw(Some(&facts(EventKind::Exited, Some(7), None))));
-        assert!(!exit_on.saw(Some(&facts(EventKind::Backoff, None, None))));
-        assert!(!exit_on.saw(Some(&facts(EventKind::Exited, Some(3), None))));
-        assert!(exit_on.saw(Some(&facts(EventKind::Failed, None, None))));
-        assert_eq!(exit_on.outcome(), Err(Failure::silent(3)));
-    }
-
-    #[test]
-    fn a_signal_is_handed_on_as_128_and_its_number() {
-        let mut exit_on = exit_on("test-1");
-        assert!(!exit_on.saw(Some(&facts(EventKind::Exited, None, Some("SIGKILL")))));
-        assert!(exit_on.saw(Some(&facts(EventKind::Failed, None, None))));
-        assert_eq!(exit_on.outcome(), Err(Failure::silent(137)));
-    }
-
-    #[test]
-    fn another_process_changes_nothing() {
-        let mut exit_on = exit_on("other");
-        assert!(!exit_on.saw(Some(&facts(EventKind::Finished, Some(0), None))));
-        assert_eq!(exit_on.outcome().expect_err("not finished").code, FAILED);
     }
 }

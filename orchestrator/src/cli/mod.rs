@@ -10,6 +10,7 @@ mod changes;
 mod configuration;
 mod control;
 mod down;
+mod exit_on;
 mod failure;
 mod find;
 mod foreground;
