@@ -38,7 +38,7 @@ pub struct FileByLongName {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Start the application, or bring what runs in line with copo.toml, and follow its logs; Ctrl-C stops what it started.
+    /// Start the application, or bring it in line with copo.toml, and follow its logs; Ctrl-C stops it.
     Up(Up),
     /// Show what `up` would change: exit code 0 if nothing, 1 if something.
     Diff(Diff),

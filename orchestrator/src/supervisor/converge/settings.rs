@@ -7,7 +7,7 @@ use std::fmt::Debug;
 use std::path::Path;
 
 use super::Effect::{self, AtOnce, NeedsDown, Restart};
-use crate::plan::{ContextSpec, Dependence, Plan, ProcessSpec, Retain, Trigger};
+use crate::plan::{Account, Attributes, ContextSpec, Dependence, Plan, ProcessSpec, Retain, Trigger};
 
 /// One setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +47,7 @@ pub(super) fn of_process(plan: &Plan, spec: &ProcessSpec) -> Vec<Setting> {
         stop_signal,
         stop_grace,
         control,
+        attributes,
         log,
         stdin,
     } = spec;
@@ -62,6 +63,7 @@ pub(super) fn of_process(plan: &Plan, spec: &ProcessSpec) -> Vec<Setting> {
     settings.add("ready", Restart, word(ready));
     settings.add("control", Restart, control.to_string());
     settings.add("stdin", Restart, word(stdin));
+    settings.attributes(attributes);
     settings.list("groups", AtOnce, groups);
     let gates: Vec<String> = depends_on.iter().map(|dependence| gate(plan, dependence)).collect();
     settings.list("depends_on", AtOnce, &gates);
@@ -124,6 +126,25 @@ impl Settings {
     /// One that is not set when it is empty.
     fn list(&mut self, key: &str, effect: Effect, items: &[String]) {
         self.maybe(key, effect, (!items.is_empty()).then(|| format!("{items:?}")));
+    }
+
+    fn attributes(&mut self, attributes: &Attributes) {
+        let Attributes { user, group, umask, nice, limits, memory, cpu } = attributes;
+        let account = |account: &Account| match account {
+            Account::Name(name) => name.clone(),
+            Account::Id(id) => id.to_string(),
+        };
+        let most = |limit: Option<u64>| limit.map_or("unlimited".to_owned(), |limit| limit.to_string());
+        self.maybe("user", Restart, user.as_ref().map(account));
+        self.maybe("group", Restart, group.as_ref().map(account));
+        self.maybe("umask", Restart, umask.map(|umask| format!("{umask:04o}")));
+        self.maybe("nice", Restart, nice.map(|nice| nice.to_string()));
+        for limit in limits {
+            let key = format!("limits.{}", word(&limit.resource));
+            self.add(&key, Restart, format!("{} to {}", most(limit.soft), most(limit.hard)));
+        }
+        self.maybe("memory", Restart, memory.map(|memory| memory.to_string()));
+        self.maybe("cpu", Restart, cpu.map(|cpu| cpu.to_string()));
     }
 
     fn trigger(&mut self, plan: &Plan, trigger: &Trigger) {
