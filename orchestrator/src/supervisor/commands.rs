@@ -55,6 +55,7 @@ impl Command {
             | Self::Kill { .. }
             | Self::Wait { .. }
             | Self::Scale { .. }
+            | Self::Converge { .. }
             | Self::Down { .. } => false,
         }
     }

@@ -1,8 +1,9 @@
 //! Random commands, by people and by runs.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use copo_orchestrator::plan::Plan;
+use copo_orchestrator::plan::{Plan, RestartPolicy};
 use copo_orchestrator::supervisor::{Command, Requester, RunId};
 use copo_proto::{name, v1};
 
@@ -33,8 +34,31 @@ pub fn some_command(chance: &mut Chance, plan: &Plan) -> Command {
             let replicas = *chance.pick(&[0, 1, 1, 2, 3, 5]);
             Command::Scale { to: vec![(some_name(chance, plan), replicas)] }
         }
+        37 => some_converge(chance, plan),
         _ => Command::Ps,
     }
+}
+
+/// copo.toml is read again, and some of it is another than it was: settings, replicas, or a process is there no more (or
+/// again).
+fn some_converge(chance: &mut Chance, plan: &Plan) -> Command {
+    let mut file = plan.clone();
+    for spec in &mut file.processes {
+        match chance.below(10) {
+            0 => spec.args = vec![chance.below(3).to_string()],
+            1 => spec.restart = *chance.pick(&[RestartPolicy::No, RestartPolicy::OnFailure, RestartPolicy::Always]),
+            2 => spec.stop_grace = Duration::from_secs(*chance.pick(&[0, 1, 5, 9])),
+            3 => spec.replicas = 1 + chance.below(3) as u32,
+            4 => spec.ready_timeout = Duration::from_secs(*chance.pick(&[1, 7, 60, 90])),
+            _ => {}
+        }
+    }
+    // Nothing depends on the last one.
+    if chance.once_in(3) {
+        file.processes.pop();
+    }
+    // Everything is wanted: what is brought up by name alone leaves others idle for good, which the judge forbids.
+    Command::Converge { plan: Arc::new(file), names: Vec::new(), dry_run: chance.once_in(4) }
 }
 
 /// The application is to end.

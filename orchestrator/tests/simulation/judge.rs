@@ -91,7 +91,11 @@ impl Judge {
         use copo_orchestrator::supervisor::Command;
         self.is_signalling = matches!(command, Command::Kill { .. });
         match command {
-            Command::Start { .. } | Command::Restart { .. } | Command::Trigger { .. } | Command::Scale { .. } => {
+            Command::Start { .. }
+            | Command::Restart { .. }
+            | Command::Trigger { .. }
+            | Command::Scale { .. }
+            | Command::Converge { .. } => {
                 self.stopped.clear();
             }
             Command::Down { grace, kill } => {

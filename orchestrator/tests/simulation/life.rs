@@ -433,7 +433,8 @@ fn is_answered_soon(command: &Command) -> bool {
         | Command::Stop { .. }
         | Command::Restart { .. }
         | Command::Kill { .. }
-        | Command::Scale { .. } => true,
+        | Command::Scale { .. }
+        | Command::Converge { .. } => true,
         Command::Trigger { wait, .. } => !wait,
         Command::Wait { .. } | Command::Down { .. } => false,
     }
