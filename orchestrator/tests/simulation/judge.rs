@@ -64,6 +64,8 @@ pub struct Judge {
     pub down: Option<Duration>,
     may_kill: bool,
     pub has_ended: bool,
+    /// Only some processes were brought up, by name.
+    pub is_partly_up: bool,
 }
 
 impl Judge {
@@ -83,6 +85,7 @@ impl Judge {
             down: None,
             may_kill: false,
             has_ended: false,
+            is_partly_up: false,
         }
     }
 
@@ -343,7 +346,8 @@ impl Judge {
             };
             ensure(is_right, || format!("ps says {status:?}, and there is {run:?}"))?;
             let is_armed_schedule = status.trigger_type == "cron" && status.state() == State::Idle;
-            let is_disarmed = self.down.is_some();
+            // What `up NAME` left out is idle too, and nobody has armed it.
+            let is_disarmed = self.down.is_some() || self.is_partly_up;
             ensure(!is_armed_schedule || is_disarmed || status.next_run.is_some(), || {
                 format!("it is never run: {status:?}")
             })?;

@@ -121,6 +121,7 @@ impl Life {
             0 => vec![self.judge.plan.processes[0].name.clone()],
             _ => Vec::new(),
         };
+        self.judge.is_partly_up = !names.is_empty();
         self.tell(Event::Up { names })?;
         for coming in [Coming::Command, Coming::Jump, Coming::Stale, Coming::EarlyWakeup] {
             self.soon(coming);

@@ -8,6 +8,7 @@ use super::Effect;
 use super::merge::{Merged, merge};
 use super::settings::{self, Setting};
 use crate::plan::{Plan, PrcId, Trigger};
+use crate::supervisor::live::Next;
 use crate::supervisor::orchestrator::Orchestrator;
 use crate::supervisor::process::{Slot, State};
 
@@ -109,12 +110,14 @@ impl Orchestrator {
     /// It is not up, or has failed, and is wanted.
     fn is_to_be_started(&self, prc: PrcId, plan: &Plan, wanted: &Wanted) -> bool {
         let spec = plan.process(prc);
-        let starts = |slot: &Slot| match slot.state {
+        let starts = |slot: &Slot| match &slot.state {
             State::Stopped => true,
             State::Idle => matches!(spec.trigger, Trigger::OnStart) || !slot.armed,
             State::Failed => matches!(spec.trigger, Trigger::OnStart),
             State::Finished => matches!(wanted, Wanted::Named(_)) && matches!(spec.trigger, Trigger::OnStart),
-            State::Waiting(_) | State::Live(_) | State::Backoff { .. } => false,
+            // On its way to be stopped.
+            State::Live(run) => matches!(run.next, Next::Rest),
+            State::Waiting(_) | State::Backoff { .. } => false,
         };
         wanted.has(&spec.name) && self.replicas(prc).any(starts)
     }

@@ -23,6 +23,7 @@ pub(super) use replacing::Replacing;
 
 use super::action::{Action, Reply};
 use super::event::{Now, RequestId};
+use super::live::Next;
 use super::orchestrator::{Orchestrator, Process, fan_in_of};
 use super::process::State;
 use super::report;
@@ -164,10 +165,10 @@ impl Orchestrator {
                 continue;
             }
             for instance in self.planned(prc) {
-                let starts = self.slot(instance).is_some_and(|slot| match slot.state {
+                let starts = self.slot(instance).is_some_and(|slot| match &slot.state {
                     State::Stopped | State::Idle | State::Failed => true,
                     State::Finished | State::Backoff { .. } => is_anew,
-                    State::Live(_) => added.contains(&prc),
+                    State::Live(run) => added.contains(&prc) || matches!(run.next, Next::Rest),
                     State::Waiting(_) => false,
                 });
                 self.step(now, instance, Input::Arm);

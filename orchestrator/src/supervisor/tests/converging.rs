@@ -181,6 +181,15 @@ fn what_is_stopped_or_has_failed_comes_up_again() {
 }
 
 #[test]
+fn what_is_being_stopped_comes_back() {
+    let mut world = World::up(vec![process("a")]);
+    world.ask(stop("a"));
+    assert_eq!(world.ask(converge(vec![process("a")])), ["adopt", "reply 2 changes; start a"]);
+    let said = world.exit("a-1", SUCCESS);
+    assert!(said.contains(&"spawn a-1".to_owned()), "{said:?}");
+}
+
+#[test]
 fn the_file_wins_over_scale() {
     let mut world = World::up(vec![process("web")]);
     world.ask(Command::Scale { to: vec![("web".to_owned(), 3)] });
