@@ -47,7 +47,6 @@ fn some_converge(chance: &mut Chance, plan: &Plan) -> Command {
         match chance.below(10) {
             0 => spec.args = vec![chance.below(3).to_string()],
             1 => spec.restart = *chance.pick(&[RestartPolicy::No, RestartPolicy::OnFailure, RestartPolicy::Always]),
-            2 => spec.significant = chance.once_in(20),
             3 => spec.replicas = 1 + chance.below(3) as u32,
             4 => spec.ready_timeout = Duration::from_secs(*chance.pick(&[1, 7, 60, 90])),
             _ => {}

@@ -35,6 +35,8 @@ pub struct Seen {
     /// When it was asked to stop, and when it may be killed.
     asked: Option<Duration>,
     kill_from: Option<Duration>,
+    /// When it may be killed after all, because a later command has asked again and its process's own grace is shorter.
+    hurried_from: Option<Duration>,
     was_signalled: bool,
     pub was_killed: bool,
 }
@@ -100,6 +102,7 @@ impl Judge {
             | Command::Scale { .. }
             | Command::Converge { .. } => {
                 self.stopped.clear();
+                self.hurried(now);
             }
             Command::Down { grace, kill } => {
                 self.may_kill |= kill;
@@ -110,7 +113,16 @@ impl Judge {
                     asked.for_each(|kill_from| *kill_from = (*kill_from).min(from));
                 }
             }
-            Command::Ps | Command::Stop { .. } | Command::Kill { .. } | Command::Wait { .. } => {}
+            Command::Stop { .. } => self.hurried(now),
+            Command::Ps | Command::Kill { .. } | Command::Wait { .. } => {}
+        }
+    }
+
+    /// What is being stopped may be asked again, by its own grace.
+    fn hurried(&mut self, now: Now) {
+        for run in self.runs.values_mut().filter(|run| run.kill_from.is_some()) {
+            let from = now.mono + self.plan.process(run.instance.prc).stop_grace;
+            run.hurried_from = Some(run.hurried_from.map_or(from, |earlier| earlier.min(from)));
         }
     }
 
@@ -157,7 +169,8 @@ impl Judge {
                 let run = self.live(run, Stage::Running)?;
                 run.was_killed = true;
                 // Graces are told in whole milliseconds.
-                let its_time = run.kill_from.is_some_and(|from| from <= now.mono + Duration::from_millis(1));
+                let from = [run.kill_from, run.hurried_from].into_iter().flatten().min();
+                let its_time = from.is_some_and(|from| from <= now.mono + Duration::from_millis(1));
                 ensure(may_kill || its_time, || "killed before its time, or unasked".to_owned())?;
                 ensure(may_kill || run.was_signalled, || "killed without a signal before".to_owned())
             }
@@ -216,6 +229,7 @@ impl Judge {
             is_reaped: false,
             asked: None,
             kill_from: None,
+            hurried_from: None,
             was_signalled: false,
             was_killed: false,
         };
@@ -279,6 +293,7 @@ impl Judge {
                 is_reaped: false,
                 asked: None,
                 kill_from: None,
+                hurried_from: None,
                 was_signalled: false,
                 was_killed: false,
             };
