@@ -93,3 +93,20 @@ args = ["daemon", "print", "last words", "exit", "0"]
     assert_eq!(log.last().map(String::as_str), Some("last words"));
     assert!(!is_alive(log[0].parse().expect("a pid")));
 }
+
+#[test]
+fn down_names_who_keeps_it_waiting() {
+    let app = App::new(
+        r#"
+[process.a]
+executable_path = "{puppet}"
+args = ["ignore-term", "print", "up", "sleep"]
+"#,
+    );
+    app.up();
+    eventually("it is up", || app.log("a-1") == ["up"]);
+    let pid = app.pid("a-1");
+    let down = app.copo(&["down", "-t", "4"]).ok();
+    let expected = format!("waiting for a-1 (pid {pid}, ");
+    assert!(down.stderr.contains(&expected) && down.stderr.contains("ignore-term"), "{}", down.stderr);
+}

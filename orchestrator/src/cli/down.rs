@@ -83,7 +83,7 @@ pub fn say_who_blocks(client: &Client, said: String) -> String {
         .iter()
         .filter(blocking)
         .map(|process| match process.pid {
-            Some(pid) => format!("{} (pid {pid})", process.internal_name),
+            Some(pid) => format!("{} (pid {pid}{})", process.internal_name, command_of(pid)),
             None => process.internal_name.clone(),
         })
         .collect();
@@ -92,6 +92,17 @@ pub fn say_who_blocks(client: &Client, said: String) -> String {
         output::say(&format!("waiting for {names} to end"));
     }
     names
+}
+
+/// ", <command line>" of a process, where the system tells it.
+fn command_of(pid: u32) -> String {
+    /// More nobody reads.
+    const MOST: usize = 60;
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let line = String::from_utf8_lossy(&line).trim_end_matches('\0').replace(['\0', '\n'], " ");
+    let cut: String = line.chars().take(MOST).collect();
+    let more = if cut.len() < line.len() { "…" } else { "" };
+    if cut.is_empty() { String::new() } else { format!(", {cut}{more}") }
 }
 
 /// The orchestrator's lock goes with its process, whatever became of its answer.

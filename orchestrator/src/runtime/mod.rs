@@ -25,6 +25,7 @@ mod journal;
 pub mod lock;
 pub mod log;
 pub mod log_times;
+mod memory;
 pub mod notify;
 mod output;
 mod own_log;

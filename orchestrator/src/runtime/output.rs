@@ -115,6 +115,9 @@ struct Instance {
 /// Where the output of an instance goes.
 struct Sinks {
     internal_name: String,
+    layout: Rc<Layout>,
+    spec: Cell<LogSpec>,
+    /// Opened when there is something to write: a silent process costs neither files nor descriptors.
     log: RefCell<Option<Log>>,
     /// The log took nothing the last time: said once, not for every chunk.
     is_failing: Cell<bool>,
@@ -128,7 +131,7 @@ struct CopiedRun {
 
 /// What the thread does until it is told to close.
 async fn work(layout: Layout, mut commands: mpsc::UnboundedReceiver<Command>) {
-    let buffer = Rc::new(RefCell::new(vec![0; CHUNK]));
+    let (layout, buffer) = (Rc::new(layout), Rc::new(RefCell::new(vec![0; CHUNK])));
     let mut instances = HashMap::new();
     while let Some(command) = commands.recv().await {
         match command {
@@ -196,27 +199,44 @@ impl Instance {
 
 impl Sinks {
     /// An instance runs without its log or its socket rather than not at all.
-    fn open(layout: &Layout, internal_name: &str, spec: LogSpec) -> Self {
-        let log = Log::open(layout.log(internal_name), Some(layout.log_times(internal_name)), spec);
-        let log = log.inspect_err(|error| tracing::error!("cannot open the log of {internal_name}: {error}"));
+    fn open(layout: &Rc<Layout>, internal_name: &str, spec: LogSpec) -> Self {
         let stdio = Stdio::open(&layout.stdio(internal_name));
         let stdio = stdio.inspect_err(|error| tracing::error!("cannot open the stdio of {internal_name}: {error}"));
         Self {
             internal_name: internal_name.to_owned(),
-            log: RefCell::new(log.ok()),
+            layout: Rc::clone(layout),
+            spec: Cell::new(spec),
+            log: RefCell::new(None),
             is_failing: Cell::new(false),
             stdio: stdio.ok(),
         }
     }
 
     fn set_spec(&self, spec: LogSpec) {
+        self.spec.set(spec);
         if let Some(log) = &mut *self.log.borrow_mut() {
             log.set_spec(spec);
         }
     }
 
+    fn open_log(&self) -> Option<Log> {
+        let (path, times) = (self.layout.log(&self.internal_name), self.layout.log_times(&self.internal_name));
+        let log = Log::open(path, Some(times), self.spec.get());
+        let was_failing = self.is_failing.replace(log.is_err());
+        log.inspect_err(|error| {
+            if !was_failing {
+                tracing::error!("cannot open the log of {}: {error}", self.internal_name);
+            }
+        })
+        .ok()
+    }
+
     fn write(&self, chunk: &[u8]) {
-        if let Some(log) = &mut *self.log.borrow_mut() {
+        let mut log = self.log.borrow_mut();
+        if log.is_none() {
+            *log = self.open_log();
+        }
+        if let Some(log) = &mut *log {
             let written = log.write(chunk, clock::wall());
             let was_failing = self.is_failing.replace(written.is_err());
             match written {

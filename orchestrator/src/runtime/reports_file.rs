@@ -6,6 +6,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::memory;
 use super::output::Output;
 use crate::layout::{self, Layout};
 use crate::server::Hub;
@@ -13,12 +14,22 @@ use crate::server::Hub;
 /// The shortest time between two replacements.
 const PERIOD: Duration = Duration::from_millis(100);
 
-/// Keeps the file as new as it must be, for ever; sleeps while nothing is reported.
+/// After so long without a report, what was going on is over.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// Keeps the file as new as it must be, for ever; sleeps while nothing is reported. Whatever takes much memory for a moment
+/// is reported, so it is known here when that is over.
 pub(super) async fn keep(hub: Rc<Hub>, output: Rc<Output>, layout: Layout) {
     loop {
         hub.reports_changed().await;
-        output.reports(layout.reports(), hub.reports_json());
-        tokio::time::sleep(PERIOD).await;
+        loop {
+            output.reports(layout.reports(), hub.reports_json());
+            tokio::time::sleep(PERIOD).await;
+            if tokio::time::timeout(QUIET, hub.reports_changed()).await.is_err() {
+                break;
+            }
+        }
+        memory::give_back();
     }
 }
 
