@@ -106,6 +106,13 @@ impl Layout {
         self.socket_of(internal_name, "stdio")
     }
 
+    /// A link to the terminal of one instance: there while it runs with one.
+    #[cfg(unix)]
+    #[must_use]
+    pub fn terminal(&self, internal_name: &str) -> PathBuf {
+        self.root().join(internal_name).join("tty")
+    }
+
     #[cfg(unix)]
     fn socket_of(&self, folder: &str, file: &str) -> PathBuf {
         self.root().join(folder).join(file)

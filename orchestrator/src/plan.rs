@@ -251,6 +251,8 @@ pub enum Stdin {
     Null,
     /// Whoever is attached first to `<process>/stdio`.
     Attach,
+    /// So, through a terminal of its own, which is its stdout and stderr too.
+    Terminal,
 }
 
 impl ProcessSpec {

@@ -17,7 +17,13 @@ pub struct AtTerminal {
 impl AtTerminal {
     /// Starts the command there.
     #[must_use]
-    pub fn spawn(mut command: Command) -> Self {
+    pub fn spawn(command: Command) -> Self {
+        Self::spawn_sized(command, 80, 24)
+    }
+
+    /// Starts the command at a terminal as large as this.
+    #[must_use]
+    pub fn spawn_sized(mut command: Command, columns: u16, rows: u16) -> Self {
         let (ours, theirs) = open();
         let stream = || Stdio::from(theirs.try_clone().expect("a descriptor can be duplicated"));
         command.stdin(stream()).stdout(stream()).stderr(stream());
@@ -30,13 +36,33 @@ impl AtTerminal {
                 Ok(())
             })
         };
+        let keys = File::from(ours);
+        resize(&keys, columns, rows);
         let child = command.spawn().expect("the command can be run");
-        Self { child, keys: File::from(ours), shown: String::new() }
+        Self { child, keys, shown: String::new() }
     }
 
     /// Presses Ctrl-C.
     pub fn ctrl_c(&mut self) {
-        self.keys.write_all(b"\x03").expect("the terminal takes it");
+        self.presses("\x03");
+    }
+
+    /// Presses these keys.
+    pub fn presses(&mut self, keys: &str) {
+        self.keys.write_all(keys.as_bytes()).expect("the terminal takes it");
+    }
+
+    /// Makes the terminal as large as this.
+    pub fn resize(&self, columns: u16, rows: u16) {
+        resize(&self.keys, columns, rows);
+    }
+
+    /// Does it show what is typed, line by line, and know Ctrl-C?
+    #[must_use]
+    pub fn is_cooked(&self) -> bool {
+        use rustix::termios::LocalModes;
+        let modes = rustix::termios::tcgetattr(&self.keys).expect("a terminal").local_modes;
+        modes.contains(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG)
     }
 
     /// Everything shown until this text is.
@@ -61,6 +87,11 @@ impl AtTerminal {
         let code = self.child.wait().expect("it was started here").code();
         (code.unwrap_or(-1), self.shown)
     }
+}
+
+fn resize(terminal: &File, columns: u16, rows: u16) {
+    let size = rustix::termios::Winsize { ws_col: columns, ws_row: rows, ws_xpixel: 0, ws_ypixel: 0 };
+    rustix::termios::tcsetwinsize(terminal, size).expect("the terminal can be resized");
 }
 
 fn open() -> (OwnedFd, OwnedFd) {

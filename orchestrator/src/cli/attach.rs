@@ -1,5 +1,5 @@
 //! `copo attach`: this terminal's stdin, stdout and stderr on a process's live stdio. Ctrl-D closes the process's stdin,
-//! Ctrl-C detaches.
+//! Ctrl-C detaches. A process with a terminal of its own gets every key, those too; there Ctrl-] detaches.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::process;
@@ -12,6 +12,7 @@ use super::control;
 use super::failure::{Failure, NO_SUCH_NAME, NOT_RUNNING, Outcome, USAGE};
 use super::find;
 use super::signals;
+use super::terminal::Terminal;
 
 /// Bytes copied at once.
 const CHUNK: usize = 64 * 1024;
@@ -27,10 +28,13 @@ pub fn run(place: &Place, name: &str) -> Outcome {
         ErrorKind::NotFound | ErrorKind::ConnectionRefused => not_running(name),
         _ => Failure::io(format!("attach to {name}"), &error),
     })?;
+    let terminal = Terminal::hand_over(&target.layout, &process.internal_name)?;
+    let _handed_over = terminal.clone().map(Terminal::until_dropped);
     // What is detached goes on; the process is not asked to do anything.
-    signals::watch(|| process::exit(0))?;
+    let at_signal = terminal.clone();
+    signals::watch(move || detach(at_signal.as_ref()))?;
     // The connection ends after the last byte of a process that has come to rest, not at a restart.
-    copy(stream).map_err(|error| Failure::io(format!("stay attached to {name}"), &error))
+    copy(stream, terminal).map_err(|error| Failure::io(format!("stay attached to {name}"), &error))
 }
 
 /// The one running instance that is meant.
@@ -55,12 +59,30 @@ fn not_running(name: &str) -> Failure {
     Failure::new(NOT_RUNNING, format!("cannot attach to {name}: it is not running"))
 }
 
+/// Ends this command; the process goes on.
+fn detach(terminal: Option<&Terminal>) -> ! {
+    if let Some(terminal) = terminal {
+        terminal.restore();
+    }
+    process::exit(0)
+}
+
 /// Copies both ways until the process's side ends.
-fn copy(stream: Stream) -> io::Result<()> {
+fn copy(stream: Stream, terminal: Option<Terminal>) -> io::Result<()> {
     let mut to_process = stream.try_clone()?;
     thread::spawn(move || {
         // A process that no longer reads, or never did, is no reason to stop printing.
-        let _ = copy_chunks(&mut io::stdin().lock(), &mut to_process);
+        let _ = match terminal {
+            Some(terminal) => {
+                let mut keys = terminal.keys();
+                copy_chunks(&mut keys, &mut to_process).map(|()| {
+                    if keys.has_detached() {
+                        detach(Some(&terminal));
+                    }
+                })
+            }
+            None => copy_chunks(&mut io::stdin().lock(), &mut to_process),
+        };
         let _ = close_writing(&to_process);
     });
     let mut from_process = stream;

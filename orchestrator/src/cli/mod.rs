@@ -23,6 +23,7 @@ mod ps;
 mod reports;
 mod scale;
 mod signals;
+mod terminal;
 mod udd;
 mod up;
 mod wait;

@@ -8,7 +8,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
 use super::raw::{RawDependence, RawGate};
-use crate::plan::{Condition, Durability, Overlap, Readiness, Stdin, WhenFull};
+use crate::plan::{Condition, Durability, Overlap, Readiness, WhenFull};
 
 /// How safe a record is before anyone sees it.
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
@@ -130,15 +130,6 @@ impl From<RawReadiness> for Readiness {
 pub(super) enum RawStdin {
     Null,
     Attach,
-}
-
-impl From<RawStdin> for Stdin {
-    fn from(raw: RawStdin) -> Self {
-        match raw {
-            RawStdin::Null => Self::Null,
-            RawStdin::Attach => Self::Attach,
-        }
-    }
 }
 
 /// By hand, since serde's own untagged enums forget where in the file an error is.

@@ -19,6 +19,7 @@ mod raw;
 mod read;
 mod restarts;
 mod schema;
+mod stdin;
 #[cfg(test)]
 mod tests;
 mod zone;

@@ -16,8 +16,7 @@ use super::quantity::RawDuration;
 use super::raw::{RawLog, RawProcess};
 use super::zone;
 use crate::plan::{
-    Attributes, Condition, FinishKind, LogSpec, MAX_REPLICAS, Overlap, ProcessSpec, Readiness, RestartPolicy, Stdin,
-    Trigger,
+    Attributes, Condition, FinishKind, LogSpec, MAX_REPLICAS, Overlap, ProcessSpec, Readiness, RestartPolicy, Trigger,
 };
 use crate::supervisor::cron::Schedule;
 
@@ -85,7 +84,7 @@ pub(super) fn spec(
         stop_grace: raw.stop_grace.map_or(Duration::from_secs(10), |grace| grace.0),
         control: raw.control.unwrap_or(false),
         log: reader.log(raw.log),
-        stdin: raw.stdin.map_or(Stdin::Null, Into::into),
+        stdin: reader.stdin(raw.stdin, raw.tty),
         attributes: reader.attributes(RawAttributes {
             user: raw.user,
             group: raw.group,

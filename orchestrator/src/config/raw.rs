@@ -155,7 +155,10 @@ pub(super) struct RawProcess {
     pub log: RawLog,
     /// Where its stdin comes from: nowhere, or whoever attaches first.
     #[schemars(extend("default" = "null"))]
-    pub stdin: Option<RawStdin>,
+    pub stdin: Option<At<RawStdin>>,
+    /// Is its stdin, stdout and stderr a terminal of its own? `stdin` is "attach" then. Not on Windows.
+    #[schemars(extend("default" = false))]
+    pub tty: Option<At<bool>>,
     /// The user it runs as, by name or number; only root can start a process as another. Not on Windows.
     pub user: Option<At<RawAccount>>,
     /// The group it runs in; the user's own by default. Not on Windows.

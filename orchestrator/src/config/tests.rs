@@ -1,6 +1,7 @@
 //! copo.toml in, Plan or error text out.
 
 mod errors;
+mod terminal;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -238,7 +239,7 @@ fn everything_that_is_written_is_in_the_plan() {
 fn the_complete_example_is_complete() {
     for (table, properties) in tables_of_the_schema() {
         // Not on every platform; `attributes` has tests of its own.
-        let elsewhere = ["user", "group", "umask", "nice", "limits"];
+        let elsewhere = ["user", "group", "umask", "nice", "limits", "tty"];
         for key in properties.keys().filter(|key| !elsewhere.contains(&key.as_str())) {
             assert!(COMPLETE.contains(key.as_str()), "{key} of {table}");
         }

@@ -53,7 +53,7 @@ impl Bare {
             attributes: Attributes::default(),
             cgroup: None,
         };
-        let ends = Ends { output: write_end.as_fd(), stdin: None };
+        let ends = Ends { output: write_end.as_fd(), stdin: None, is_terminal: false };
         let cloned = self.cloner.spawn(program, &launch, &launch.attributes, &ends);
         let cloned = cloned.map_err(|obstacle| io::Error::other(format!("{obstacle:?}")))?;
         let cloned = cloned.ok_or_else(|| io::Error::other("this system has no clone3 for us"))?;

@@ -39,6 +39,8 @@ mod start;
 mod stdio;
 #[cfg(target_os = "linux")]
 mod strays;
+#[cfg(unix)]
+mod terminal;
 mod termination;
 
 use std::path::PathBuf;

@@ -122,6 +122,8 @@ struct Sinks {
     /// The log took nothing the last time: said once, not for every chunk.
     is_failing: Cell<bool>,
     stdio: Option<Stdio>,
+    /// Columns and rows of the last run's terminal: the next one's is as large.
+    terminal_size: Cell<Option<(u16, u16)>>,
 }
 
 /// The copying of one run's output.
@@ -175,6 +177,9 @@ impl Instance {
     fn begin(&mut self, output: OutputEnd, stdin: Option<StdinEnd>, buffer: &Rc<RefCell<Vec<u8>>>) {
         match OutputReader::new(output) {
             Ok(reader) => {
+                if let Some(size) = self.sinks.terminal_size.get() {
+                    reader.set_terminal_size(size);
+                }
                 let (ended, end) = oneshot::channel();
                 self.run = Some(CopiedRun { ended });
                 tokio::task::spawn_local(copy(reader, Rc::clone(&self.sinks), Rc::clone(buffer), end));
@@ -209,6 +214,7 @@ impl Sinks {
             log: RefCell::new(None),
             is_failing: Cell::new(false),
             stdio: stdio.ok(),
+            terminal_size: Cell::new(None),
         }
     }
 
@@ -277,6 +283,7 @@ async fn copy(
     // Not the shared buffer, which others read into while this one waits.
     let mut last = vec![0; LAST_CHUNK];
     reader.drain(&mut last, |chunk| sinks.write(chunk)).await;
+    sinks.terminal_size.set(reader.terminal_size());
     if let Some(stdio) = &sinks.stdio {
         stdio.set_stdin(None);
     }

@@ -24,7 +24,11 @@ use super::processes;
 use super::spawn::Attributes;
 use super::spawn::{self, Launch, SpawnError, Spawned, Spawner};
 use super::start;
+#[cfg(unix)]
+use super::terminal;
 use crate::layout::Layout;
+#[cfg(unix)]
+use crate::plan::Stdin;
 use crate::plan::{Plan, ProcessSpec};
 use crate::server::{Hub, Identity};
 use crate::supervisor::{Action, Event, Instance, RunId, Spawn};
@@ -202,6 +206,10 @@ impl Performer {
         self.note_main(run, pid, processes::inode(&output), stdin.as_ref().and_then(processes::inode));
         self.leaders.0.borrow_mut().insert(pid);
         self.output.open(&internal_name, self.plan.process(instance.prc).log);
+        #[cfg(unix)]
+        if self.plan.process(instance.prc).stdin == Stdin::Terminal {
+            terminal::publish(&self.layout, &internal_name, &output);
+        }
         self.output.begin(&internal_name, output, stdin);
         pids::write(&self.layout, &internal_name, pid);
         self.tell(Event::Spawned { run, pid });
@@ -250,6 +258,8 @@ impl Performer {
             // Who is told of the end finds all that was written in the log.
             output.finish(&internal_name).await;
             pids::remove(&layout, &internal_name);
+            #[cfg(unix)]
+            terminal::withdraw(&layout, &internal_name);
             journal.borrow_mut().forget_run(run);
             let _ = events.send(Event::GroupGone { run });
         });

@@ -234,6 +234,7 @@ fn remove_sockets(layout: &Layout) -> io::Result<()> {
     use std::fs;
     for entry in fs::read_dir(layout.root())? {
         let folder = entry?.path();
+        let _ = fs::remove_file(folder.join("tty"));
         // Only a folder that held nothing but its socket goes with it.
         if fs::remove_file(folder.join("stdio")).is_ok() {
             let _ = fs::remove_dir(folder);

@@ -4,7 +4,8 @@
 //! What is written lies in a [`Tail`] for a short while. A reader holds a cursor into it and is told only that there is
 //! more; one that is too slow finds its cursor passed over and is told how many bytes it missed. So it delays nobody.
 //!
-//! A connection whose sending side is closed (and only that) ends the run's stdin. One that goes away altogether only
+//! A connection whose sending side is closed (and only that) ends the run's stdin; of a terminal, as its key for the end
+//! of input (Ctrl-D) does, and it stays open. One that goes away altogether only
 //! detaches, and the next oldest takes its place. A connection ends when its instance comes to rest, after the last byte;
 //! not at a restart. Who connects while it rests finds just that end.
 
@@ -155,6 +156,11 @@ impl Shared {
         self.stdin_changed.notify_waiters();
     }
 
+    /// What ends the input of a run that reads a terminal, which stays open.
+    fn end_key(&self) -> Option<u8> {
+        self.stdin.borrow().as_ref().and_then(|stdin| stdin.end_key())
+    }
+
     fn is_first(&self, connection: u64) -> bool {
         self.connections.borrow().first() == Some(&connection)
     }
@@ -248,7 +254,10 @@ async fn receive(mut from: &Stream, connection: u64, shared: &Shared) {
         return;
     }
     if shared.is_first(connection) {
-        shared.set_stdin(None);
+        match shared.end_key() {
+            Some(key) => feed(&[key], shared).await,
+            None => shared.set_stdin(None),
+        }
     }
     // It still reads; but it has nothing to say any more, and someone else may have.
     shared.connections.borrow_mut().remove(&connection);

@@ -5,7 +5,8 @@
 //! `ignore-term`, `grandchild` (a sleeping child that ignores SIGTERM; prints its pid), `stray` (one in a session of its
 //! own), `daemon` (one whose parent has ended as well), `bare-daemon` (one that has an empty environment, too), `lines N` (prints N numbered
 //! lines), `send KEY TEXT`, `send-many N`, `ready`, `report TEXT`, `wait-stop`, `follow PATTERN N` (prints N records),
-//! `cat` (stdin to stdout), `cwd` (prints it), `pid` (prints it), `ids` (prints as whom it runs, and its limits).
+//! `cat` (stdin to stdout), `cwd` (prints it), `pid` (prints it), `ids` (prints as whom it runs, and its limits),
+//! `terminal` (prints which of its streams are one), `wait-size COLUMNSxROWS` (of its terminal; prints it).
 
 use std::io::Write;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -49,6 +50,8 @@ fn perform(verb: &str, args: &mut impl Iterator<Item = String>) {
         "cat" => drop(std::io::copy(&mut std::io::stdin(), &mut std::io::stdout()).expect("stdin is read to its end")),
         "cwd" => say(&std::env::current_dir().expect("a working folder").display().to_string()),
         "pid" => say(&std::process::id().to_string()),
+        "terminal" => say(&terminal()),
+        "wait-size" => wait_size(&next()),
         other => panic!("the puppet does not know {other}"),
     }
 }
@@ -189,3 +192,22 @@ fn ids() -> String {
 fn ids() -> String {
     String::new()
 }
+
+fn terminal() -> String {
+    use std::io::IsTerminal;
+    let (stdin, stdout) = (std::io::stdin().is_terminal(), std::io::stdout().is_terminal());
+    format!("{stdin} {stdout} {}", std::io::stderr().is_terminal())
+}
+
+#[cfg(unix)]
+fn wait_size(wanted: &str) {
+    let size = || rustix::termios::tcgetwinsize(rustix::stdio::stdin()).expect("a terminal");
+    let text = |size: rustix::termios::Winsize| format!("{}x{}", size.ws_col, size.ws_row);
+    while text(size()) != wanted {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    say(wanted);
+}
+
+#[cfg(not(unix))]
+fn wait_size(_wanted: &str) {}

@@ -39,6 +39,8 @@ pub(in crate::runtime) struct Ends<'a> {
     pub output: BorrowedFd<'a>,
     /// stdin; none: the null device.
     pub stdin: Option<BorrowedFd<'a>>,
+    /// They are a terminal, which becomes its controlling one.
+    pub is_terminal: bool,
 }
 
 /// A child that runs its program.
@@ -86,6 +88,7 @@ struct Job<'a> {
     output: c_int,
     stdin: c_int,
     first_closed: c_int,
+    is_terminal: bool,
     attributes: &'a Attributes,
     /// What could not be done; the number 0 is nothing.
     failed: Unset,
@@ -124,6 +127,7 @@ impl Cloner {
             output: self.output.as_raw_fd(),
             stdin: self.stdin.as_raw_fd(),
             first_closed: highest + 1,
+            is_terminal: ends.is_terminal,
             attributes,
             failed: Unset { what: PROGRAM, errno: 0 },
         };
@@ -327,12 +331,15 @@ unsafe fn become_program(job: &Job<'_>) -> Unset {
             // Until here the table is our parent's: nothing of it may be touched.
             return Unset { what: PROGRAM, errno: libc::ENOSYS };
         }
-        if libc::dup2(job.stdin, 0) < 0
-            || libc::dup2(job.output, 1) < 0
-            || libc::dup2(job.output, 2) < 0
-            || libc::setpgid(0, 0) != 0
-        {
+        if libc::dup2(job.stdin, 0) < 0 || libc::dup2(job.output, 1) < 0 || libc::dup2(job.output, 2) < 0 {
             return failed("its descriptors");
+        }
+        if job.is_terminal {
+            if libc::setsid() < 0 || libc::ioctl(0, libc::TIOCSCTTY as _, 0) != 0 {
+                return failed("its terminal");
+            }
+        } else if libc::setpgid(0, 0) != 0 {
+            return failed("its group");
         }
         // Whoever started us may have left some open that are not to be inherited on. Before Linux 5.11 they are.
         libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);

@@ -79,6 +79,20 @@ fn a_child_has_its_arguments_folder_and_end_however_it_was_started() {
 }
 
 #[test]
+fn a_child_leads_the_session_of_its_terminal_however_it_was_started() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut asked = launch(Path::new("/bin/sh"), folder.path());
+    let script = "test -t 0 && test -t 1 && test -t 2 && stty size && echo mine >/dev/tty; exit 7";
+    (asked.stdin, asked.args) = (Stdin::Terminal, vec!["-c".to_owned(), script.to_owned()]);
+    on_a_runtime(async || {
+        for spawner in spawners() {
+            let (text, outcome) = run(&spawner, &asked).await;
+            assert_eq!((text.as_str(), outcome), ("24 80\r\nmine\r\n", Outcome::Code(7)));
+        }
+    });
+}
+
+#[test]
 #[cfg(target_os = "linux")]
 fn a_child_starts_with_a_clean_slate() {
     let plain = rustix::process::getrlimit(rustix::process::Resource::Nofile);

@@ -14,8 +14,10 @@ use std::process::{Command, Stdio};
 
 #[cfg(target_os = "linux")]
 use copo_proto::env;
-use rustix::io::{Errno, ioctl_fionread, read};
-use tokio::net::unix::pipe;
+use rustix::io::{Errno, ioctl_fionbio, ioctl_fionread, read, write};
+use rustix::termios::{SpecialCodeIndex, Winsize, isatty, tcgetattr, tcgetwinsize, tcsetwinsize};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 use super::clone::{Cloner, Ends};
@@ -25,6 +27,7 @@ use crate::runtime::child::Child;
 use crate::runtime::descriptors::Descriptors;
 use crate::runtime::group::Group;
 use crate::runtime::rest::Rest;
+use crate::runtime::terminal;
 
 /// The end of the output pipe that we keep.
 pub(in crate::runtime) type OutputEnd = OwnedFd;
@@ -34,6 +37,9 @@ pub(in crate::runtime) type StdinEnd = OwnedFd;
 /// A child that fills its pipe gets one of this size: a sixth of the wakeups for the same bytes.
 #[cfg(target_os = "linux")]
 const LARGE_PIPE: usize = 1024 * 1024;
+
+/// More than a terminal holds of what was written to it and not read yet.
+const TERMINAL: u64 = 256 * 1024;
 
 /// Starts children.
 #[derive(Debug)]
@@ -62,17 +68,9 @@ impl Spawner {
     }
 
     pub(super) fn spawn(&self, program: &Path, launch: &Launch) -> Result<Spawned, Obstacle> {
-        // Both ends are closed in every other child (FD_CLOEXEC).
-        let (output, child_output) = io::pipe()?;
-        let (stdin, child_stdin) = match launch.stdin {
-            Stdin::Null => (None, None),
-            Stdin::Attach => {
-                let (read_end, write_end) = io::pipe()?;
-                (Some(write_end.into()), Some(read_end.into()))
-            }
-        };
-        let (pid, child) = self.start(program, launch, child_output.into(), child_stdin)?;
-        Ok(Spawned { pid, child, group: group(pid, launch), output: output.into(), stdin })
+        let Streams { ours: (output, stdin), theirs: (child_output, child_stdin) } = Streams::of(launch)?;
+        let (pid, child) = self.start(program, launch, child_output, child_stdin)?;
+        Ok(Spawned { pid, child, group: group(pid, launch), output, stdin })
     }
 
     #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
@@ -83,7 +81,8 @@ impl Spawner {
         output: OwnedFd,
         stdin: Option<OwnedFd>,
     ) -> Result<(u32, Child), Obstacle> {
-        let ends = Ends { output: output.as_fd(), stdin: stdin.as_ref().map(AsFd::as_fd) };
+        let is_terminal = launch.stdin == Stdin::Terminal;
+        let ends = Ends { output: output.as_fd(), stdin: stdin.as_ref().map(AsFd::as_fd), is_terminal };
         let attributes = launch.attributes.with_open_files(self.descriptors.found());
         match self.cloner.spawn(program, launch, &attributes, &ends)? {
             Some(cloned) => watched(cloned.pid, launch, Child::of(cloned.pid, cloned.pidfd)),
@@ -116,10 +115,15 @@ impl Spawner {
             .env_clear()
             .envs(launch.env.iter())
             .current_dir(&launch.cwd)
-            .process_group(0)
             .stdin(stdin.map_or_else(Stdio::null, Stdio::from))
             .stdout(output.try_clone()?)
             .stderr(output);
+        if launch.stdin == Stdin::Terminal {
+            // SAFETY: both calls in it are async-signal-safe, and making the error of a number allocates nothing.
+            unsafe { command.pre_exec(terminal::take) };
+        } else {
+            command.process_group(0);
+        }
         if !launch.attributes.is_plain() {
             let attributes = launch.attributes.with_open_files(self.descriptors.found());
             let set = move || attributes.apply().map_err(|unset| io::Error::from_raw_os_error(unset.errno));
@@ -136,6 +140,33 @@ impl Spawner {
             tracing::warn!("cannot put pid {} into its cgroup: {error}", process.id());
         }
         watched(process.id(), launch, Child::watch(process.id()))
+    }
+}
+
+/// The streams of a child: stdout and stderr in one, and stdin if it has one.
+struct Streams {
+    ours: (OutputEnd, Option<StdinEnd>),
+    theirs: (OwnedFd, Option<OwnedFd>),
+}
+
+impl Streams {
+    /// Both ends are closed in every other child (FD_CLOEXEC).
+    fn of(launch: &Launch) -> io::Result<Self> {
+        if launch.stdin == Stdin::Terminal {
+            let owner = launch.attributes.credentials.as_ref().map(|credentials| credentials.uid);
+            let (ours, theirs) = terminal::open(owner)?;
+            let (our_copy, their_copy) = (ours.try_clone()?, theirs.try_clone()?);
+            return Ok(Self { ours: (ours, Some(our_copy)), theirs: (theirs, Some(their_copy)) });
+        }
+        let (output, child_output) = io::pipe()?;
+        let (stdin, child_stdin) = match launch.stdin {
+            Stdin::Null | Stdin::Terminal => (None, None),
+            Stdin::Attach => {
+                let (read_end, write_end) = io::pipe()?;
+                (Some(write_end.into()), Some(read_end.into()))
+            }
+        };
+        Ok(Self { ours: (output.into(), stdin), theirs: (child_output.into(), child_stdin) })
     }
 }
 
@@ -163,15 +194,19 @@ fn watched(pid: u32, launch: &Launch, child: io::Result<Child>) -> Result<(u32, 
 
 /// Reads what a child writes. Made on the thread that reads.
 pub(in crate::runtime) struct OutputReader {
-    pipe: pipe::Receiver,
+    pipe: AsyncFd<OwnedFd>,
+    is_terminal: bool,
     #[cfg(target_os = "linux")]
     is_large: std::cell::Cell<bool>,
 }
 
 impl OutputReader {
     pub(in crate::runtime) fn new(end: OutputEnd) -> io::Result<Self> {
+        ioctl_fionbio(&end, true)?;
         Ok(Self {
-            pipe: pipe::Receiver::from_owned_fd(end)?,
+            is_terminal: isatty(&end),
+            // SAFETY: an OwnedFd names the same open descriptor for as long as it lives.
+            pipe: unsafe { AsyncFd::register_with_interest(end, Interest::READABLE) }?,
             #[cfg(target_os = "linux")]
             is_large: std::cell::Cell::new(false),
         })
@@ -179,16 +214,20 @@ impl OutputReader {
 
     /// Waits until there is something to read, or nothing any more.
     pub(in crate::runtime) async fn readable(&self) -> io::Result<()> {
-        self.pipe.readable().await
+        self.pipe.readable().await.map(|mut ready| ready.retain_ready())
     }
 
     /// Reads what is there; `WouldBlock` when nothing is, 0 at the end.
     pub(in crate::runtime) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.pipe.try_read(buffer)?;
+        let read = self.pipe.try_io(Interest::READABLE, |pipe| match read(pipe, buffer) {
+            // How Linux says that nobody has a terminal open any more.
+            Err(Errno::IO) if self.is_terminal => Ok(0),
+            read => Ok(read?),
+        })?;
         #[cfg(target_os = "linux")]
         if read >= 64 * 1024 && !self.is_large.replace(true) {
             // Refused when this user has too many pages in pipes already; then it stays as it is.
-            let _ = rustix::pipe::fcntl_setpipe_size(&self.pipe, LARGE_PIPE);
+            let _ = rustix::pipe::fcntl_setpipe_size(self.pipe.get_ref(), LARGE_PIPE);
         }
         Ok(read)
     }
@@ -197,9 +236,10 @@ impl OutputReader {
     ///
     /// Asked of the kernel itself: what tokio knows of the pipe may be older than the last bytes.
     pub(in crate::runtime) async fn drain(&self, buffer: &mut [u8], mut take: impl FnMut(&[u8])) {
-        let mut left = ioctl_fionread(&self.pipe).unwrap_or(0);
+        // Of a terminal the kernel tells only the part that it has already gone through.
+        let mut left = if self.is_terminal { TERMINAL } else { ioctl_fionread(self.pipe.get_ref()).unwrap_or(0) };
         while left > 0 {
-            match read(self.pipe.as_fd(), &mut *buffer) {
+            match read(self.pipe.get_ref(), &mut *buffer) {
                 Ok(0) => return,
                 Ok(count) => {
                     take(&buffer[..count]);
@@ -210,26 +250,42 @@ impl OutputReader {
             }
         }
     }
+
+    /// Columns and rows, if it is a terminal.
+    pub(in crate::runtime) fn terminal_size(&self) -> Option<(u16, u16)> {
+        tcgetwinsize(self.pipe.get_ref()).ok().map(|size| (size.ws_col, size.ws_row))
+    }
+
+    /// Makes the terminal as large as this.
+    pub(in crate::runtime) fn set_terminal_size(&self, (ws_col, ws_row): (u16, u16)) {
+        let _ = tcsetwinsize(self.pipe.get_ref(), Winsize { ws_col, ws_row, ws_xpixel: 0, ws_ypixel: 0 });
+    }
 }
 
 /// Writes to a child's stdin. Made on the thread that writes.
 pub(in crate::runtime) struct StdinWriter {
-    pipe: pipe::Sender,
+    end: AsyncFd<OwnedFd>,
 }
 
 impl StdinWriter {
     pub(in crate::runtime) fn new(end: StdinEnd) -> io::Result<Self> {
-        Ok(Self { pipe: pipe::Sender::from_owned_fd(end)? })
+        ioctl_fionbio(&end, true)?;
+        // SAFETY: an OwnedFd names the same open descriptor for as long as it lives.
+        Ok(Self { end: unsafe { AsyncFd::register_with_interest(end, Interest::WRITABLE) }? })
     }
 
     /// Writes as much as the child takes, at least a byte.
     pub(in crate::runtime) async fn write_some(&self, bytes: &[u8]) -> io::Result<usize> {
         loop {
-            self.pipe.writable().await?;
-            match self.pipe.try_write(bytes) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                other => return other,
+            let mut ready = self.end.writable().await?;
+            if let Ok(written) = ready.try_io(|end| Ok(write(end, bytes)?)) {
+                return written;
             }
         }
+    }
+
+    /// The key that ends input at a terminal (Ctrl-D, mostly); a pipe is closed instead.
+    pub(in crate::runtime) fn end_key(&self) -> Option<u8> {
+        tcgetattr(self.end.get_ref()).ok().map(|settings| settings.special_codes[SpecialCodeIndex::VEOF])
     }
 }

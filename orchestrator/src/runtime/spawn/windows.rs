@@ -63,6 +63,8 @@ fn spawn(program: &Path, launch: &Launch) -> io::Result<Spawned> {
             let (end, child_end) = pipe(PIPE_ACCESS_OUTBOUND)?;
             (Some(end), Stdio::from(child_end))
         }
+        // Refused by `config`.
+        Stdin::Terminal => return Err(io::ErrorKind::Unsupported.into()),
     };
     let mut process = Command::new(program)
         .args(&launch.script)
@@ -170,6 +172,16 @@ impl OutputReader {
         };
         let _ = tokio::time::timeout(LAST_BYTES, rest).await;
     }
+
+    /// There are no terminals here.
+    #[allow(clippy::unused_self, reason = "as elsewhere")]
+    pub(in crate::runtime) fn terminal_size(&self) -> Option<(u16, u16)> {
+        None
+    }
+
+    /// There are no terminals here.
+    #[allow(clippy::unused_self, reason = "as elsewhere")]
+    pub(in crate::runtime) fn set_terminal_size(&self, _size: (u16, u16)) {}
 }
 
 /// Writes to a child's stdin. Made on the thread that writes.
@@ -191,5 +203,11 @@ impl StdinWriter {
                 other => return other,
             }
         }
+    }
+
+    /// There are no terminals here.
+    #[allow(clippy::unused_self, reason = "as elsewhere")]
+    pub(in crate::runtime) fn end_key(&self) -> Option<u8> {
+        None
     }
 }
