@@ -35,6 +35,7 @@ const LAST_KIND: u64 = 127;
 
 /// The send that a `Request` frame (without its length) holds; `None` when it is anything but a plain send.
 #[must_use]
+#[inline]
 pub fn read(frame: &[u8]) -> Option<Send<'_>> {
     let mut rest = frame;
     let mut send = None;
@@ -50,6 +51,7 @@ pub fn read(frame: &[u8]) -> Option<Send<'_>> {
     send
 }
 
+#[inline]
 fn udd(body: &[u8]) -> Option<Send<'_>> {
     let (mut number, mut key, mut udd_buff, mut expect_seq) = (0, "", &[][..], None);
     let mut rest = body;
@@ -126,12 +128,17 @@ fn take<'a>(rest: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
 /// Takes a varint of up to 64 bits.
 #[inline]
 fn varint(rest: &mut &[u8]) -> Option<u64> {
-    let (&first, left) = rest.split_first()?;
-    if first < 0x80 {
-        *rest = left;
-        return Some(first.into());
+    match **rest {
+        [first @ ..0x80, ref left @ ..] => {
+            *rest = left;
+            Some(first.into())
+        }
+        [first, second @ ..0x80, ref left @ ..] => {
+            *rest = left;
+            Some(u64::from(first & 0x7f) | u64::from(second) << 7)
+        }
+        _ => long_varint(rest),
     }
-    long_varint(rest)
 }
 
 fn long_varint(rest: &mut &[u8]) -> Option<u64> {

@@ -16,6 +16,8 @@ use super::segment::{At, Position, Segment, Step};
 use super::stream::{Cut, Stream};
 use super::{Batch, Floor};
 
+/// Records from this size on are large: they pass faster through a larger buffer of the socket's, and small ones do not.
+const LARGE: usize = 64 * 1024;
 /// So many keys' answers of the pattern are remembered.
 const REMEMBERED: usize = 4096;
 
@@ -292,6 +294,7 @@ impl Lane {
         out: &mut Out,
     ) -> u64 {
         let segment = stream.segment(self.position.segment).expect("just looked at");
+        out.batch.is_large |= head.length >= LARGE * head.count as usize;
         let from = offset + HEAD + self.position.inner;
         let mut end = offset + head.length;
         let last = head.last_seq().min(to);

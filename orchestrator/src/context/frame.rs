@@ -1,7 +1,7 @@
 //! Frames of records and reports: what lies in a segment and goes over every subscriber's wire, the same bytes.
 //!
 //! A frame is the length prefix and a `ServerMessage{record | report}`. What the orchestrator sets stands in front, at
-//! fixed width, so that composing is two passes over the lengths and one copy. Pure.
+//! fixed width; what is the same in a whole batch is put together once for it. Pure.
 
 use bytes::BufMut;
 use copo_proto::{Message, v1};
@@ -17,7 +17,8 @@ const SENT_BY: u8 = 3 << 3 | 2;
 const SECOND: u8 = 4 << 3 | 2;
 const THIRD: u8 = 5 << 3 | 2;
 /// Seq and time with their tags.
-const FIXED: usize = 18;
+const SEQ_LEN: usize = 9;
+const TIME_LEN: usize = 9;
 
 /// Which of the two kinds of things the log holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,67 +27,100 @@ pub(super) enum Kind {
     Report,
 }
 
-/// What a frame is composed of. `UddRecord` and `MetaReport` have the same shape on the wire: for a record the fields
-/// after `sent_by` are key and udd_buff, for a report report_buff and the encoded facts.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Parts<'a> {
-    pub kind: Kind,
-    pub sent_by: &'a [u8],
-    pub second: &'a [u8],
-    pub third: &'a [u8],
+/// The two fields of a frame that its sender gave: for a record key and udd_buff, for a report report_buff and the encoded
+/// facts. Empty ones are left out.
+pub(super) type Fields<'a> = (&'a [u8], &'a [u8]);
+
+/// Composes the frames of one batch, in which kind, time and sender are the same. `UddRecord` and `MetaReport` have the same
+/// shape on the wire.
+#[derive(Debug)]
+pub(super) struct Composer {
+    tag: u8,
+    /// Time and sender, as they stand in each frame.
+    common: Vec<u8>,
 }
 
-impl Parts<'_> {
-    fn inner_len(&self) -> usize {
-        FIXED + 1 + delimited_len(self.sent_by) + optional_len(self.second) + optional_len(self.third)
-    }
-
-    /// Bytes of the whole frame.
-    pub fn len(&self) -> usize {
-        let message = 1 + prefixed_len(self.inner_len());
-        prefixed_len(message)
+impl Composer {
+    pub fn new(kind: Kind, time: u64, sent_by: &str) -> Self {
+        let mut common = Vec::with_capacity(common_len(sent_by));
+        common.put_u8(TIME);
+        common.put_u64_le(time);
+        common.put_u8(SENT_BY);
+        encode_varint(sent_by.len() as u64, &mut common);
+        common.put_slice(sent_by.as_bytes());
+        let tag = match kind {
+            Kind::Record => RECORD,
+            Kind::Report => REPORT,
+        };
+        Self { tag, common }
     }
 
     /// Writes the frame to the start of `out` and returns its length.
-    pub fn write(&self, seq: u64, time: u64, mut out: &mut [u8]) -> usize {
-        let before = out.len();
-        let inner = self.inner_len();
-        encode_varint((1 + prefixed_len(inner)) as u64, &mut out);
-        out.put_u8(match self.kind {
-            Kind::Record => RECORD,
-            Kind::Report => REPORT,
-        });
-        encode_varint(inner as u64, &mut out);
-        out.put_u8(SEQ);
-        out.put_u64_le(seq);
-        out.put_u8(TIME);
-        out.put_u64_le(time);
-        put_field(SENT_BY, self.sent_by, &mut out);
-        for (tag, field) in [(SECOND, self.second), (THIRD, self.third)] {
+    #[inline]
+    pub fn write(&self, seq: u64, fields: Fields<'_>, out: &mut [u8]) -> usize {
+        let inner = inner_len(self.common.len(), fields);
+        let mut at = put_varint(1 + prefixed_len(inner), out);
+        out[at] = self.tag;
+        at += 1;
+        at += put_varint(inner, &mut out[at..]);
+        out[at] = SEQ;
+        out[at + 1..at + SEQ_LEN].copy_from_slice(&seq.to_le_bytes());
+        at += SEQ_LEN;
+        at += put(&self.common, &mut out[at..]);
+        for (tag, field) in [(SECOND, fields.0), (THIRD, fields.1)] {
             if !field.is_empty() {
-                put_field(tag, field, &mut out);
+                out[at] = tag;
+                at += 1;
+                at += put_varint(field.len(), &mut out[at..]);
+                at += put(field, &mut out[at..]);
             }
         }
-        before - out.len()
+        at
     }
 }
 
+/// Bytes of the whole frame of someone's.
+#[inline]
+pub(super) fn len(sent_by: &str, fields: Fields<'_>) -> usize {
+    prefixed_len(1 + prefixed_len(inner_len(common_len(sent_by), fields)))
+}
+
+#[inline]
+fn common_len(sent_by: &str) -> usize {
+    TIME_LEN + 1 + prefixed_len(sent_by.len())
+}
+
+#[inline]
+fn inner_len(common: usize, fields: Fields<'_>) -> usize {
+    SEQ_LEN + common + optional_len(fields.0) + optional_len(fields.1)
+}
+
+#[inline]
 fn prefixed_len(length: usize) -> usize {
     encoded_len_varint(length as u64) + length
 }
 
-fn delimited_len(field: &[u8]) -> usize {
-    prefixed_len(field.len())
-}
-
+#[inline]
 fn optional_len(field: &[u8]) -> usize {
-    if field.is_empty() { 0 } else { 1 + delimited_len(field) }
+    if field.is_empty() { 0 } else { 1 + prefixed_len(field.len()) }
 }
 
-fn put_field(tag: u8, field: &[u8], out: &mut &mut [u8]) {
-    out.put_u8(tag);
-    encode_varint(field.len() as u64, out);
-    out.put_slice(field);
+#[inline]
+fn put(bytes: &[u8], out: &mut [u8]) -> usize {
+    out[..bytes.len()].copy_from_slice(bytes);
+    bytes.len()
+}
+
+#[inline]
+fn put_varint(mut value: usize, out: &mut [u8]) -> usize {
+    let mut at = 0;
+    while value >= 0x80 {
+        out[at] = value as u8 | 0x80;
+        value >>= 7;
+        at += 1;
+    }
+    out[at] = value as u8;
+    at + 1
 }
 
 /// A varint at the start of `bytes`: its value and its length.
@@ -129,7 +163,7 @@ fn key_bytes(frame: &[u8]) -> Option<&[u8]> {
     let (_, prefix) = varint(frame)?;
     let rest = &frame[prefix + 1..]; // after the tag of the record
     let (_, prefix) = varint(rest)?;
-    let rest = rest.get(prefix + FIXED + 1..)?; // after seq, time and the tag of sent_by
+    let rest = rest.get(prefix + SEQ_LEN + TIME_LEN + 1..)?; // after seq, time and the tag of sent_by
     let (length, prefix) = varint(rest)?;
     let rest = rest.get(prefix + length..)?;
     if rest.first() != Some(&SECOND) {
@@ -166,10 +200,10 @@ mod tests {
             seq in 1u64.., time in 1u64.., key in "([a-z]{1,9}(/[a-z]{1,9}){0,3})?",
             data in prop::collection::vec(any::<u8>(), 0..400), by in "@?[a-z]{1,40}-1",
         ) {
-            let parts = Parts { kind: Kind::Record, sent_by: by.as_bytes(), second: key.as_bytes(), third: &data };
-            let mut out = vec![0; parts.len() + 3];
-            let length = parts.write(seq, time, &mut out);
-            prop_assert_eq!(length, parts.len());
+            let fields = (key.as_bytes(), &data[..]);
+            let mut out = vec![0; len(&by, fields) + 3];
+            let length = Composer::new(Kind::Record, time, &by).write(seq, fields, &mut out);
+            prop_assert_eq!(length, len(&by, fields));
             let record = v1::UddRecord { seq, sent_time: time, sent_by: by, key: key.clone(), udd_buff: data.into() };
             let message = v1::ServerMessage { kind: Some(v1::server_message::Kind::Record(record.clone())) };
             let expected = copo_proto::frame::to_vec(&message);
@@ -184,9 +218,9 @@ mod tests {
     fn a_report_is_what_prost_would_write() {
         let facts = v1::Facts { event: v1::EventKind::Exited.into(), exit_code: Some(-1), ..Default::default() };
         let encoded = facts.encode_to_vec();
-        let parts = Parts { kind: Kind::Report, sent_by: b"orchestrator", second: b"it ended", third: &encoded };
-        let mut out = vec![0; parts.len()];
-        parts.write(7, 9, &mut out);
+        let fields = (&b"it ended"[..], &encoded[..]);
+        let mut out = vec![0; len("orchestrator", fields)];
+        Composer::new(Kind::Report, 9, "orchestrator").write(7, fields, &mut out);
         let expected = v1::MetaReport {
             seq: 7,
             report_time: 9,

@@ -237,7 +237,7 @@ impl Context {
         let found = match key {
             Some("") => within(self.keys.newest("")).and_then(|seq| self.record_frame(seq)),
             Some(key) => self.frame_of_key(key),
-            None => match within(self.records.last_seq()) {
+            None => match within(self.records.tail().at.seq - 1) {
                 Some(seq) => self.record_frame(seq),
                 None => self.keys.newest_beyond().and_then(|key| self.frame_of_key(&key)),
             },
@@ -305,6 +305,15 @@ impl Context {
     #[doc(hidden)]
     pub fn limit_disk(&mut self, bytes: Option<u64>) {
         self.disk.limit = bytes;
+    }
+
+    /// The disk takes nothing from here on, or everything again.
+    #[cfg(test)]
+    pub(crate) fn break_disk(&mut self, is_broken: bool) {
+        self.disk.limit = is_broken.then_some(1);
+        for stream in [&mut self.kept, &mut self.records, &mut self.reports] {
+            stream.segments.iter_mut().for_each(|segment| segment.chunk.is_broken = is_broken);
+        }
     }
 
     /// A clean stop: all is on disk, and the next open need not doubt the tail.

@@ -4,7 +4,7 @@ use copo_proto::{key, v1};
 
 use super::block::{Content, HEAD, Head};
 use super::clients::Judgement;
-use super::frame::{Kind, Parts};
+use super::frame::{self, Composer, Fields, Kind};
 use super::stream::{SMALLEST, Tag};
 use super::{Answer, Body, ClientId, Context, Published, Send, StoreError};
 
@@ -22,21 +22,39 @@ impl Context {
     /// Takes one batch of one client that has joined; numbers in it rise. What it answers is stored as durably as
     /// configured.
     pub fn publish(&mut self, now: u64, client: &ClientId, sent_by: &str, sends: &[Send<'_>]) -> Published {
-        let mut out = Published::default();
-        let Some(first) = sends.first() else { return out };
+        let Some(first) = sends.first() else { return Published::default() };
         let before = self.head();
-        let mut done = self.commit(); // What an earlier failure left is stored before anything is answered.
+        let mut out = Published::default();
+        let mut done = self.store(); // What an earlier failure left is stored before anything is answered.
         if done.is_ok() {
-            self.take_all(now, client, sent_by, sends, &mut out);
-            done = self.commit();
+            out = self.take_batch(now, client, sent_by, sends);
+            done = self.store();
         }
         if let Err(error) = done {
-            // What is in the segments stays taken, but no number of it is acknowledged before it is stored.
-            self.clients.fail(client, first.number);
-            out = Published { answers: vec![failed(first.number, &error)], ..Published::default() };
+            out = Published { answers: vec![self.fail(client, first.number, &error)], ..Published::default() };
         }
         out.appended = self.head() > before;
         out
+    }
+
+    /// The same, but nothing of it is stored or readable yet: what it answers is to be said only when [`Context::store`] has
+    /// succeeded. So one sync of the disk serves the batches of many clients.
+    pub fn take_batch(&mut self, now: u64, client: &ClientId, sent_by: &str, sends: &[Send<'_>]) -> Published {
+        let mut out = Published::default();
+        self.take_all(now, client, sent_by, sends, &mut out);
+        out
+    }
+
+    /// All that was taken becomes as durable as configured, and readable.
+    pub fn store(&mut self) -> Result<(), StoreError> {
+        self.commit()
+    }
+
+    /// A batch that was taken could not be stored: what is answered in its place. What is in the segments stays taken, but no
+    /// number of it is acknowledged before it is stored.
+    pub fn fail(&mut self, client: &ClientId, first: u64, error: &StoreError) -> Answer {
+        self.clients.fail(client, first);
+        failed(first, error)
     }
 
     fn take_all(&mut self, now: u64, client: &ClientId, sent_by: &str, sends: &[Send<'_>], out: &mut Published) {
@@ -130,7 +148,7 @@ impl Context {
                 Body::Udd { key, expect_seq, .. } => (expect_seq.is_some(), is_record, !key.is_empty()),
                 Body::Meta { .. } => (false, !is_record, false),
             };
-            let length = parts(send, sent_by).len();
+            let length = frame::len(sent_by, fields(send));
             let fits = i == 0 || (!alone && run.length + length <= BLOCK && self.check(send).is_ok());
             let follows = send.number == sends[0].number + i as u64;
             if !(same && fits && follows && (!is_record || self.floor_allows(i as u64, run.length, length))) {
@@ -162,7 +180,7 @@ impl Context {
             Body::Meta { .. } => Content::Reports,
         };
         let (first_number, count) = (run.sends[0].number, run.sends.len() as u32);
-        let frames = run.sends.iter().map(|send| parts(send, sent_by));
+        let frames = run.sends.iter().map(fields);
         let wanted = Head {
             length: HEAD + run.length,
             client: *client,
@@ -173,7 +191,7 @@ impl Context {
             content,
             keyed: run.keyed,
         };
-        let (first_seq, segment) = self.append(wanted, frames)?;
+        let (first_seq, segment) = self.append(wanted, sent_by, frames)?;
         let taken = v1::Taken { first_number, first_seq, count: u64::from(count) };
         let tag = if content == Content::Records { Tag::Records } else { Tag::Reports };
         self.clients.took(client, taken, (tag, segment));
@@ -204,20 +222,20 @@ impl Context {
     pub(super) fn append<'a>(
         &mut self,
         head: Head,
-        frames: impl Iterator<Item = Parts<'a>>,
+        sent_by: &str,
+        frames: impl Iterator<Item = Fields<'a>>,
     ) -> Result<(u64, u64), StoreError> {
-        let tag = match head.content {
-            Content::Records => Tag::Records,
-            Content::Reports => Tag::Reports,
+        let (tag, kind) = match head.content {
+            Content::Records => (Tag::Records, Kind::Record),
+            Content::Reports => (Tag::Reports, Kind::Report),
             Content::Kept | Content::Client | Content::Mark => unreachable!("kept things have no Seq of their own"),
         };
         self.make_room(tag, head.length)?;
         let head = Head { first_seq: self.appended + 1, time: head.time.max(self.last_time), ..head };
-        let (segment, _) = self.stream_mut(tag).append(&head, |mut out| {
-            for (seq, parts) in (head.first_seq..).zip(frames) {
-                let written = parts.write(seq, head.time, out);
-                out = &mut out[written..];
-            }
+        let composer = Composer::new(kind, head.time, sent_by);
+        let (segment, _) = self.stream_mut(tag).append(&head, |out| {
+            let write = |at, (seq, fields)| at + composer.write(seq, fields, &mut out[at..]);
+            (head.first_seq..).zip(frames).fold(0, write);
         });
         self.appended = head.last_seq();
         self.last_time = head.time;
@@ -246,11 +264,11 @@ impl Published {
     }
 }
 
-fn parts<'s>(send: &Send<'s>, sent_by: &'s str) -> Parts<'s> {
-    let sent_by = sent_by.as_bytes();
+#[inline]
+fn fields<'s>(send: &Send<'s>) -> Fields<'s> {
     match send.body {
-        Body::Udd { key, data, .. } => Parts { kind: Kind::Record, sent_by, second: key.as_bytes(), third: data },
-        Body::Meta { data } => Parts { kind: Kind::Report, sent_by, second: data, third: &[] },
+        Body::Udd { key, data, .. } => (key.as_bytes(), data),
+        Body::Meta { data } => (data, &[]),
     }
 }
 

@@ -16,10 +16,9 @@ impl Context {
     /// Appends a report of the orchestrator's own; its sentence is made from the facts. Returns its Seq.
     pub fn report(&mut self, now: u64, facts: v1::Facts) -> Result<u64, StoreError> {
         let (sentence, facts) = (sentence::of(&facts), facts.encode_to_vec());
-        let (second, third) = (sentence.as_bytes(), facts.as_slice());
-        let parts = frame::Parts { kind: frame::Kind::Report, sent_by: ORCHESTRATOR.as_bytes(), second, third };
+        let fields = (sentence.as_bytes(), &facts[..]);
         let head = Head {
-            length: HEAD + parts.len(),
+            length: HEAD + frame::len(ORCHESTRATOR, fields),
             client: [0; 16],
             first_number: 0,
             first_seq: 0,
@@ -28,7 +27,7 @@ impl Context {
             content: Content::Reports,
             keyed: false,
         };
-        let (seq, _) = self.append(head, std::iter::once(parts))?;
+        let (seq, _) = self.append(head, ORCHESTRATOR, std::iter::once(fields))?;
         // It is appended, and shown as soon as it can be: it must not be reported again.
         self.commit().map_err(|error| StoreError::Disk(io::Error::other(error)))?;
         Ok(seq)

@@ -15,6 +15,11 @@ const MIB: usize = 1024 * 1024;
 pub(super) const SMALLEST: usize = if cfg!(test) { MIB / 16 } else { MIB };
 /// The largest a segment gets, unless one record needs more.
 const LARGEST: usize = 64 * MIB;
+/// A segment is this part of what is readable: so much more than that lies in memory and on the disk.
+const PARTS: u64 = 32;
+/// So many segments that went are kept to be written again: one more than is needed, since a slow reader may still hold the
+/// one that went last.
+const SPARES: usize = 2;
 /// Segments are whole pages.
 const PAGE: usize = 16 * 1024;
 
@@ -88,7 +93,7 @@ pub(super) struct Stream {
     pub end: At,
     pub purged: Purged,
     largest: usize,
-    spare: Option<Chunk>,
+    spares: Vec<Chunk>,
     /// After NO_SPACE: the length of the block that found no room.
     pub wanted: Option<usize>,
 }
@@ -96,10 +101,10 @@ pub(super) struct Stream {
 impl Stream {
     /// An empty stream of which about `bytes` are readable.
     pub fn new(tag: Tag, limits: Limits, bytes: u64) -> Self {
-        let eighth = usize::try_from(bytes / 8).unwrap_or(LARGEST);
-        let largest = eighth.clamp(SMALLEST, LARGEST).next_multiple_of(PAGE);
+        let part = usize::try_from(bytes / PARTS).unwrap_or(LARGEST);
+        let largest = part.clamp(SMALLEST, LARGEST).next_multiple_of(PAGE);
         let (segments, end, purged) = (VecDeque::new(), At { seq: 1, ..At::default() }, Purged::default());
-        Self { tag, limits, segments, next_id: 1, end, purged, largest, spare: None, wanted: None }
+        Self { tag, limits, segments, next_id: 1, end, purged, largest, spares: Vec::new(), wanted: None }
     }
 
     /// What is readable now.
@@ -137,13 +142,9 @@ impl Stream {
     pub fn rotate(&mut self, disk: &mut Disk, length: usize, log_id: &[u8; 16]) -> Result<(), StoreError> {
         let grown = self.segments.back().map_or(SMALLEST, |active| active.chunk.capacity().saturating_mul(2));
         let capacity = grown.clamp(SMALLEST, self.largest).max((HEADER + length + 8).next_multiple_of(PAGE));
-        let chunk = match self.spare.take_if(|spare| spare.capacity() == capacity) {
+        let chunk = match self.take_spare(disk, capacity) {
             Some(spare) => spare,
-            None => {
-                // A spare of another size is in the way of room.
-                self.spare.take().into_iter().for_each(|spare| disk.remove(spare));
-                disk.allocate(capacity).inspect_err(|_| self.wanted = Some(length))?
-            }
+            None => self.allocate(disk, capacity).inspect_err(|_| self.wanted = Some(length))?,
         };
         self.wanted = None;
         let id = self.next_id;
@@ -154,6 +155,27 @@ impl Stream {
         self.next_id += 1;
         self.segments.push_back(segment);
         Ok(())
+    }
+
+    /// A segment that went, about as large, that nobody reads in any more.
+    fn take_spare(&mut self, disk: &mut Disk, capacity: usize) -> Option<Chunk> {
+        let about = capacity..=capacity.saturating_mul(2);
+        let (of_use, others) = std::mem::take(&mut self.spares).into_iter().partition(|s| about.contains(&s.capacity()));
+        self.spares = of_use;
+        Vec::into_iter(others).for_each(|spare| disk.remove(spare));
+        let place = self.spares.iter_mut().position(Chunk::reset)?;
+        Some(self.spares.swap_remove(place))
+    }
+
+    fn allocate(&mut self, disk: &mut Disk, capacity: usize) -> Result<Chunk, StoreError> {
+        match disk.allocate(capacity) {
+            // Spares that someone still reads in are in the way of room.
+            Err(StoreError::NoSpace) if !self.spares.is_empty() => {
+                self.spares.drain(..).for_each(|spare| disk.remove(spare));
+                disk.allocate(capacity)
+            }
+            allocated => allocated,
+        }
     }
 
     /// Takes the newest segment out again, in which nothing stands yet.
@@ -232,11 +254,14 @@ impl Stream {
         (second.start.count == first.start.count || !cut.allows(&last)).then(|| first.id())
     }
 
-    /// Takes the oldest segment out; its chunk becomes the spare if nobody reads in it.
+    /// Takes the oldest segment out; its chunk becomes a spare, or is removed.
     pub fn drop_first(&mut self, disk: &mut Disk) {
         let Some(Segment { mut chunk, .. }) = self.segments.pop_front() else { return };
-        if self.spare.is_none() && disk.retire(&mut chunk).is_ok() && chunk.reset() {
-            self.spare = Some(chunk);
+        // Of use is what is about as large as those written now: while segments grow, the first ones are not.
+        let now = self.segments.back().map_or(0, |newest| newest.chunk.capacity());
+        let is_of_use = (now..=now.saturating_mul(2)).contains(&chunk.capacity());
+        if is_of_use && self.spares.len() < SPARES && disk.retire(&mut chunk).is_ok() {
+            self.spares.push(chunk);
         } else {
             disk.remove(chunk);
         }

@@ -166,6 +166,8 @@ pub struct Batch {
     pub caught_up: bool,
     /// The subscription is over; the End frame is among `slices`.
     pub end: bool,
+    /// There are large records among them.
+    pub is_large: bool,
 }
 
 /// Why a subscription is refused.

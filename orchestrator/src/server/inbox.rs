@@ -4,8 +4,8 @@ use copo_proto::frame::{self, FrameError, Head};
 
 /// Room for a connection's first reads; it doubles while reads fill it.
 const READ_MIN: usize = 8 * 1024;
-/// Room for the reads of a busy connection.
-const READ_MAX: usize = 256 * 1024;
+/// Room for the reads of a busy connection: so much is in the cache still when it goes out to readers.
+const READ_MAX: usize = 64 * 1024;
 /// A buffer that grew beyond this for one frame is given back after it: not every client that once sent a large record
 /// is to keep its memory.
 const KEPT: usize = 4 * 1024 * 1024;

@@ -7,7 +7,7 @@ use copo_proto::v1::{self, ErrorCode, server_message};
 
 use super::hub::Hub;
 use super::line::{Ending, Line};
-use crate::context::{Answer, Body, Send};
+use crate::context::{Body, Send};
 
 /// What became of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,18 +60,8 @@ impl Publisher {
             return Ok(Taken::Some(0));
         }
         let published = hub.publish(line, sends);
-        for answer in published.answers {
-            match answer {
-                Answer::Ack(ack) => line.say(server_message::Kind::Ack(ack)),
-                Answer::Failed(failed) => {
-                    if failed.code() == ErrorCode::NoSpace {
-                        hub.wait_for_space(line);
-                    }
-                    line.say(server_message::Kind::SendFailed(failed));
-                }
-            }
-        }
         if let Some(error) = published.refused {
+            hub.store(); // What came before it is answered first.
             return Err(Ending::Because(error));
         }
         let Some(from) = published.blocked else { return Ok(Taken::All) };

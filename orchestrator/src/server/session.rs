@@ -288,6 +288,7 @@ impl Session {
     }
 
     fn answer(&mut self, id: u64, kind: Option<request::Kind>) -> Option<Handled> {
+        self.hub.store(); // What was sent before it is seen by it.
         match kind {
             Some(request::Kind::Subscribe(subscribe)) => subscribe::begin(&self.hub, &self.line, id, &subscribe)
                 .map(|following| Handled::Following(Box::new(following))),

@@ -20,8 +20,9 @@ use super::session::Session;
 use super::stream::Stream;
 use crate::context::Cursor;
 
-/// How many bytes are taken from the log at once; one record alone may be larger.
-const BUDGET: usize = 256 * 1024;
+/// How many bytes are taken from the log at once; one record alone may be larger. What was just written is still in the
+/// cache for all who read it then: with four times as much, eight readers take half as much again.
+const BUDGET: usize = 64 * 1024;
 /// How many slices one write takes.
 const SLICES: usize = 64;
 
@@ -85,7 +86,7 @@ impl Feed {
         if !place.slices.is_empty() {
             return false; // Nothing is queued for a slow reader: it reads on once it has taken these.
         }
-        let is_waiting = place.read(hub, &self.line);
+        let is_waiting = place.read(hub, self);
         while !place.slices.is_empty() {
             match with_parts(&place.slices, |parts| self.stream.try_write(parts)) {
                 Ok(wrote) => advance(&mut place.slices, wrote),
@@ -108,8 +109,11 @@ impl Feed {
 
 impl Place {
     /// Takes the next from the log. True when that is all there is.
-    fn read(&mut self, hub: &Hub, line: &Line) -> bool {
-        let batch = hub.read(line, &mut self.cursor, BUDGET);
+    fn read(&mut self, hub: &Hub, feed: &Feed) -> bool {
+        let batch = hub.read(&feed.line, &mut self.cursor, BUDGET);
+        if batch.is_large {
+            feed.stream.widen();
+        }
         (self.is_over, self.is_more) = (batch.end, !batch.caught_up);
         self.slices.extend(batch.slices);
         batch.caught_up
@@ -127,7 +131,6 @@ enum Woken {
 /// Carries the log to the peer until the subscription ends; answers with what last frame.
 pub(super) async fn follow(session: &mut Session, following: Following) -> Ending {
     let Following { cursor } = following;
-    session.stream.widen();
     let mut slices = VecDeque::from([std::mem::take(&mut session.writing), session.line.take_said()]);
     slices.retain(|slice| !slice.is_empty());
     let place = RefCell::new(Place { cursor, slices, is_over: false, is_more: false });
@@ -153,7 +156,7 @@ async fn carry(session: &mut Session, feed: &Rc<Feed>) -> Ending {
                     return Ending::Quiet;
                 }
                 if !session.line.is_waiting_for_head() {
-                    let is_all = place.read(&session.hub, &session.line);
+                    let is_all = place.read(&session.hub, feed);
                     if is_all && !place.is_over {
                         session.hub.wait_for_head(feed);
                     }

@@ -202,3 +202,53 @@ fn what_the_disk_failed_to_take_is_written_elsewhere_or_not_acknowledged() {
     assert_eq!(brief(&rig.read(&mut all)), (1..=6).map(Brief::At).collect::<Vec<_>>());
     assert_eq!((rig.newest("k"), rig.context.join(&CLIENT, "token", 1).expect("joins").last_number), (Some(5), 6));
 }
+
+#[test]
+fn what_is_taken_is_neither_shown_nor_answered_for_before_it_is_stored() {
+    const OTHER: ClientId = [2; 16];
+    let mut power = spec();
+    power.durability = Durability::Power;
+    let mut rig = Rig::new(power);
+    rig.context.join(&OTHER, "another token", rig.now).expect("joins");
+    let mut all = rig.subscribe(first());
+    let (now, context) = (rig.now, &mut rig.context);
+    let one = context.take_batch(now, &CLIENT, "a-1", &sends(1..=2, udd("k", b"a")));
+    let two = context.take_batch(now, &OTHER, "b-1", &sends(1..=3, udd("k", b"b")));
+    assert_eq!((one.answers, two.answers), (vec![ack(2, 2)], vec![ack(3, 5)]));
+    assert_eq!((context.head(), one.appended, two.appended), (0, false, false));
+    assert_eq!(read(context, &mut all, now), []);
+
+    context.break_disk(true);
+    let error = context.store().expect_err("the disk takes nothing");
+    assert_eq!(code(&context.fail(&OTHER, 1, &error)).0, 1);
+    assert_eq!((context.head(), read(context, &mut all, now)), (0, vec![]));
+
+    context.break_disk(false);
+    context.store().expect("there is room in a new segment");
+    assert_eq!(context.head(), 5);
+    assert_eq!(brief(&read(context, &mut all, now)), (1..=5).map(Brief::At).collect::<Vec<_>>());
+    let again = context.publish(now, &OTHER, "b-1", &sends(1..=4, udd("k", b"b")));
+    assert_eq!(again.answers, [ack(4, 6)], "what was taken is not doubled");
+}
+
+#[test]
+fn segments_that_went_are_written_again_unless_someone_reads_in_them() {
+    let mut few = spec();
+    (few.retain.records, few.retain.bytes) = (100, 1 << 20); // So all segments are of the smallest size.
+    let mut rig = Rig::new(few);
+    let mut slow = rig.subscribe(first());
+    rig.record("", &[0; 3000]);
+    let held = rig.context.read(rig.now, &mut slow, 1).slices;
+    for i in 1..400u32 {
+        rig.record("", &[i as u8; 3000]);
+    }
+    let files = files(rig.path());
+    let spares = files.iter().filter(|file| file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("spare-")));
+    assert!((1..=2).contains(&spares.count()), "{files:?}");
+    assert!(files.len() < 20, "{files:?}");
+    let record = v1::ServerMessage::decode_length_delimited(held[0].clone()).expect("what is held stays as it was");
+    assert!(matches!(record.kind, Some(Said::Record(record)) if record.udd_buff == vec![0; 3000]));
+    rig.kill();
+    let mut all = rig.subscribe(from_seq(301));
+    assert_eq!(brief(&rig.read(&mut all)), (301..=400).map(Brief::At).collect::<Vec<_>>());
+}

@@ -26,7 +26,7 @@ use super::lines::Lines;
 use super::subscribe::Feed;
 use super::{Limits, error, handshake};
 use crate::context::Context;
-use crate::plan::{ContextSpec, WhenFull};
+use crate::plan::{ContextSpec, Durability, WhenFull};
 use crate::supervisor::{Event, Reply, RequestId, RunId};
 
 /// How long the connections may take to hear the last that is said to them when everything ends.
@@ -51,6 +51,12 @@ pub struct About {
 pub struct Hub {
     context: RefCell<Context>,
     max_record: usize,
+    /// Nothing is answered before a sync of the disk (durability `power`).
+    syncs: bool,
+    /// What waits for the next one.
+    unstored: RefCell<Vec<store::Unstored>>,
+    /// The head when readers were last written to after one.
+    shown: Cell<u64>,
     /// With `when_full = "wait"`: for how long a subscriber that does not move may hold publishers up.
     wait_limit: Option<Duration>,
     events: UnboundedSender<Event>,
@@ -97,6 +103,9 @@ impl Hub {
         };
         Rc::new(Self {
             max_record: context.max_record(),
+            syncs: spec.durability == Durability::Power,
+            unstored: RefCell::default(),
+            shown: Cell::new(context.head()),
             context: RefCell::new(context),
             wait_limit,
             events,
@@ -204,7 +213,8 @@ impl Hub {
 
     /// The end: takes no more connections, says the last to those there are (a second at most), and closes the context,
     /// emptied if a `Down` asked for that.
-    pub async fn close(&self) {
+    pub async fn close(self: &Rc<Self>) {
+        self.store();
         self.is_closed.set(true);
         self.closed.notify_waiters();
         self.lines.borrow().iter().for_each(|line| line.end(Ending::Quiet));

@@ -1,16 +1,25 @@
 //! What sessions ask of the context.
 
+use std::collections::HashSet;
 use std::rc::Rc;
 
 use copo_proto::FRAME_OVERHEAD;
-use copo_proto::v1::{self, ErrorCode};
+use copo_proto::v1::{self, ErrorCode, server_message};
 
 use super::{Hub, wall_clock};
-use crate::context::{Batch, ClientId, Cursor, JoinError, Known, Published, Send, StoreError};
+use crate::context::{Answer, Batch, ClientId, Cursor, JoinError, Known, Published, Send, StoreError};
 use crate::plan::ContextSpec;
 use crate::server::error;
 use crate::server::identity::Speaker;
 use crate::server::line::Line;
+
+/// A batch that is taken and not on the disk yet, and what is then answered.
+pub(super) struct Unstored {
+    line: Rc<Line>,
+    first: u64,
+    answers: Vec<Answer>,
+    reported: bool,
+}
 
 impl Hub {
     /// Largest record taken, in bytes.
@@ -24,7 +33,8 @@ impl Hub {
     }
 
     /// A client comes (back).
-    pub(in crate::server) fn join(&self, client: &ClientId, speaker: &Speaker) -> Result<Known, v1::Error> {
+    pub(in crate::server) fn join(self: &Rc<Self>, client: &ClientId, speaker: &Speaker) -> Result<Known, v1::Error> {
+        self.store(); // It is told which of its sends were taken.
         let joined = self.context.borrow_mut().join(client, &speaker.binding(), wall_clock());
         joined.map_err(|why| {
             let code = match why {
@@ -41,18 +51,81 @@ impl Hub {
         (context.log_id(), context.head())
     }
 
-    /// Publishes one batch of one client and wakes who reads.
-    pub(in crate::server) fn publish(&self, line: &Line, sends: &[Send<'_>]) -> Published {
-        let Some(client) = &line.client else { return Published::default() };
-        let published = self.context.borrow_mut().publish(wall_clock(), client, line.speaker.sent_by(), sends);
-        if published.appended {
-            if published.reported {
-                self.report_appended();
-            } else {
-                self.head_moved();
+    /// Publishes one batch of one client: readers get it, then the client its answers. What a sync of the disk has to store
+    /// first is stored with the batches of all clients that have sent something by then.
+    pub(in crate::server) fn publish(self: &Rc<Self>, line: &Rc<Line>, sends: &[Send<'_>]) -> Published {
+        let (Some(client), Some(first)) = (&line.client, sends.first()) else { return Published::default() };
+        let sent_by = line.speaker.sent_by();
+        if self.syncs {
+            let mut taken = self.context.borrow_mut().take_batch(wall_clock(), client, sent_by, sends);
+            let (answers, reported) = (std::mem::take(&mut taken.answers), taken.reported);
+            self.store_soon(Unstored { line: Rc::clone(line), first: first.number, answers, reported });
+            return taken;
+        }
+        let mut published = self.context.borrow_mut().publish(wall_clock(), client, sent_by, sends);
+        self.appended(published.appended, published.reported);
+        self.answer(line, std::mem::take(&mut published.answers));
+        published
+    }
+
+    fn appended(&self, appended: bool, reported: bool) {
+        match (appended, reported) {
+            (true, true) => self.report_appended(),
+            (true, false) => self.head_moved(),
+            (false, _) => {}
+        }
+    }
+
+    fn answer(self: &Rc<Self>, line: &Rc<Line>, answers: Vec<Answer>) {
+        for answer in answers {
+            match answer {
+                Answer::Ack(ack) => line.say(server_message::Kind::Ack(ack)),
+                Answer::Failed(failed) => {
+                    if failed.code() == ErrorCode::NoSpace {
+                        self.wait_for_space(line);
+                    }
+                    line.say(server_message::Kind::SendFailed(failed));
+                }
             }
         }
-        published
+    }
+
+    /// The sync waits until every connection that has something to say had its turn.
+    fn store_soon(self: &Rc<Self>, batch: Unstored) {
+        let mut unstored = self.unstored.borrow_mut();
+        unstored.push(batch);
+        if unstored.len() == 1 {
+            let hub = Rc::clone(self);
+            tokio::task::spawn_local(async move { hub.store() });
+        }
+    }
+
+    /// Stores what was taken, now. Before that nobody is shown or told any of it.
+    pub(in crate::server) fn store(self: &Rc<Self>) {
+        let unstored = self.unstored.take();
+        if unstored.is_empty() {
+            return;
+        }
+        let (stored, moved) = {
+            let mut context = self.context.borrow_mut();
+            let stored = context.store();
+            (stored, context.head())
+        };
+        // A new segment may have made a part of it readable before: the head moved all the same.
+        self.appended(moved > self.shown.replace(moved), unstored.iter().any(|batch| batch.reported));
+        let mut told = HashSet::new();
+        for Unstored { line, first, answers, .. } in unstored {
+            match (&stored, &line.client) {
+                (Err(error), Some(client)) => {
+                    // What a client sent after the first that failed is ignored until that is sent again.
+                    if told.insert(*client) {
+                        let failed = self.context.borrow_mut().fail(client, first, error);
+                        self.answer(&line, vec![failed]);
+                    }
+                }
+                (Ok(()) | Err(_), _) => self.answer(&line, answers),
+            }
+        }
     }
 
     /// The newest record of a key, or of all.
@@ -127,4 +200,12 @@ fn store_error(why: &StoreError) -> v1::Error {
         StoreError::Disk(_) => ErrorCode::Internal,
     };
     error(code, why.to_string())
+}
+
+#[cfg(test)]
+impl Hub {
+    /// For tests: from here on the disk takes nothing (or takes everything again).
+    pub(in crate::server) fn break_disk(&self, is_broken: bool) {
+        self.context.borrow_mut().break_disk(is_broken);
+    }
 }

@@ -264,3 +264,84 @@ fn a_full_disk_fails_the_send_and_resumes_when_there_is_room() {
         assert_eq!(sender.publish(number + 1, &data).await, number + 1);
     });
 }
+
+#[test]
+fn with_power_nobody_is_shown_or_told_what_the_disk_has_not_taken() {
+    let spec = ContextSpec { durability: Durability::Power, ..spec() };
+    with(spec, Limits::default(), |app| async move {
+        let (mut one, mut two) = (app.sender("", 1).await, app.sender("", 2).await);
+        assert_eq!((one.publish(1, b"a").await, two.publish(1, b"b").await), (1, 2));
+        let (mut reader, _) = app.follow(from_first()).await;
+        assert_eq!((reader.record().await.seq, reader.record().await.seq), (1, 2));
+
+        app.hub.break_disk(true);
+        one.write(&sends(2, 4)).await;
+        two.write(&sends(2, 3)).await;
+        for sender in [&mut one, &mut two] {
+            match sender.next().await {
+                server_message::Kind::SendFailed(failed) => {
+                    assert_eq!((failed.number, failed.code()), (2, ErrorCode::NoSpace));
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        let mut person = app.person().await;
+        match person.ask(request::Kind::UddGet(v1::UddGet { key: None })).await {
+            response::Kind::Record(record) => assert_eq!(record.seq, 2),
+            other => panic!("{other:?}"),
+        }
+
+        app.hub.break_disk(false);
+        for sender in [&mut one, &mut two] {
+            assert_eq!(sender.next().await, server_message::Kind::Resume(v1::Resume {}));
+            sender.write(&sends(2, 5)).await;
+            sender.acked(5).await;
+        }
+        let mut seqs = Vec::new();
+        while seqs.len() < 8 {
+            seqs.push(reader.record().await.seq);
+        }
+        assert_eq!(seqs, (3..=10).collect::<Vec<_>>(), "all of both, once, in order");
+    });
+}
+
+#[test]
+fn with_power_what_was_sent_is_seen_by_what_is_asked_after_it() {
+    let spec = ContextSpec { durability: Durability::Power, ..spec() };
+    with(spec, Limits::default(), |app| async move {
+        let mut sender = app.sender("", 1).await;
+        for n in 1..=20u64 {
+            let mut bytes = sends(n, n);
+            let get = request::Kind::UddGet(v1::UddGet { key: None });
+            frame::encode(&v1::Request { id: n, kind: Some(get) }, &mut bytes);
+            sender.write(&bytes).await;
+            assert_eq!(sender.next().await, server_message::Kind::Ack(v1::Ack { number: n, seq: n }));
+            match sender.next().await {
+                server_message::Kind::Response(v1::Response { kind: Some(response::Kind::Record(record)), .. }) => {
+                    assert_eq!(record.seq, n);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    });
+}
+
+#[test]
+fn a_send_that_was_written_in_an_odd_way_is_a_send() {
+    with_app(|app| async move {
+        let mut sender = app.sender("", 1).await;
+        // Both arms in one frame: in protobuf the last one counts.
+        let one = |kind| v1::Request { id: 0, kind: Some(kind) }.encode_to_vec();
+        let odd = [one(request::Kind::UddGet(v1::UddGet { key: None })), one(send(2, b"odd"))].concat();
+        let mut bytes = sends(1, 1);
+        prost::encoding::encode_varint(odd.len() as u64, &mut bytes);
+        bytes.extend(odd);
+        bytes.extend(sends(3, 3));
+        sender.write(&bytes).await;
+        assert_eq!(sender.acked(3).await, 3);
+        let (mut reader, _) = app.follow(from_first()).await;
+        for data in ["1", "odd", "3"] {
+            assert_eq!(reader.record().await.udd_buff, data);
+        }
+    });
+}
