@@ -32,19 +32,35 @@ const UDD_SEND: u64 = 2;
 const META_SEND: u64 = 3;
 /// Whatever has a tag up to here may be a request of another kind, now or in a later version.
 const LAST_KIND: u64 = 127;
+/// Wire types, in the low bits of a field's key.
+const VARINT: u64 = 0;
+const FIXED64: u64 = 1;
+const BYTES: u64 = 2;
+const FIXED32: u64 = 5;
 
 /// The send that a `Request` frame (without its length) holds; `None` when it is anything but a plain send.
-#[must_use]
 #[inline]
+#[must_use]
 pub fn read(frame: &[u8]) -> Option<Send<'_>> {
+    // As the SDKs write it: one arm and nothing else.
+    let mut rest = frame;
+    let key = varint(&mut rest)?;
+    if key == key_of(UDD_SEND, BYTES) && varint(&mut rest)? == rest.len() as u64 {
+        return udd(rest);
+    }
+    read_any(frame)
+}
+
+fn read_any(frame: &[u8]) -> Option<Send<'_>> {
     let mut rest = frame;
     let mut send = None;
     while !rest.is_empty() {
-        match (Field::read(&mut rest)?, &send) {
-            (Field { tag: ID, value: Value::Varint(_) }, _) => {}
-            (Field { tag: UDD_SEND, value: Value::Bytes(body) }, None) => send = Some(udd(body)?),
-            (Field { tag: META_SEND, value: Value::Bytes(body) }, None) => send = Some(meta(body)?),
-            (Field { tag, .. }, _) if tag > LAST_KIND => {}
+        let key = key(&mut rest)?;
+        match (key >> 3, key & 7, &send) {
+            (ID, VARINT, _) => drop(varint(&mut rest)?),
+            (UDD_SEND, BYTES, None) => send = Some(udd(bytes(&mut rest)?)?),
+            (META_SEND, BYTES, None) => send = Some(meta(bytes(&mut rest)?)?),
+            (tag, ..) if tag > LAST_KIND => skip(key, &mut rest)?,
             _ => return None,
         }
     }
@@ -53,68 +69,61 @@ pub fn read(frame: &[u8]) -> Option<Send<'_>> {
 
 #[inline]
 fn udd(body: &[u8]) -> Option<Send<'_>> {
-    let (mut number, mut key, mut udd_buff, mut expect_seq) = (0, "", &[][..], None);
+    let (mut number, mut udd_key, mut udd_buff, mut expect_seq) = (0, "", &[][..], None);
     let mut rest = body;
     while !rest.is_empty() {
-        match Field::read(&mut rest)? {
-            Field { tag: 1, value: Value::Varint(value) } => number = value,
-            Field { tag: 2, value: Value::Bytes(value) } => key = std::str::from_utf8(value).ok()?,
-            Field { tag: 3, value: Value::Bytes(value) } => udd_buff = value,
-            Field { tag: 4, value: Value::Fixed64(value) } => expect_seq = Some(value),
-            Field { tag: 1..=4, .. } => return None,
-            Field { .. } => {}
+        let key = key(&mut rest)?;
+        match (key >> 3, key & 7) {
+            (1, VARINT) => number = varint(&mut rest)?,
+            (2, BYTES) => udd_key = std::str::from_utf8(bytes(&mut rest)?).ok()?,
+            (3, BYTES) => udd_buff = bytes(&mut rest)?,
+            (4, FIXED64) => expect_seq = Some(u64::from_le_bytes(*take(&mut rest, 8)?.first_chunk()?)),
+            (1..=4, _) => return None,
+            _ => skip(key, &mut rest)?,
         }
     }
-    Some(Send::Udd { number, key, udd_buff, expect_seq })
+    Some(Send::Udd { number, key: udd_key, udd_buff, expect_seq })
 }
 
 fn meta(body: &[u8]) -> Option<Send<'_>> {
     let (mut number, mut report_buff) = (0, &[][..]);
     let mut rest = body;
     while !rest.is_empty() {
-        match Field::read(&mut rest)? {
-            Field { tag: 1, value: Value::Varint(value) } => number = value,
-            Field { tag: 2, value: Value::Bytes(value) } => report_buff = value,
-            Field { tag: 1..=2, .. } => return None,
-            Field { .. } => {}
+        let key = key(&mut rest)?;
+        match (key >> 3, key & 7) {
+            (1, VARINT) => number = varint(&mut rest)?,
+            (2, BYTES) => report_buff = bytes(&mut rest)?,
+            (1..=2, _) => return None,
+            _ => skip(key, &mut rest)?,
         }
     }
     Some(Send::Meta { number, report_buff })
 }
 
-/// One field of a message.
-struct Field<'a> {
-    tag: u64,
-    value: Value<'a>,
+const fn key_of(tag: u64, wire_type: u64) -> u64 {
+    tag << 3 | wire_type
 }
 
-enum Value<'a> {
-    Varint(u64),
-    Fixed64(u64),
-    Bytes(&'a [u8]),
-    Fixed32,
+/// Takes a field's key: its tag and wire type.
+#[inline]
+fn key(rest: &mut &[u8]) -> Option<u64> {
+    varint(rest).filter(|key| *key <= u64::from(u32::MAX) && key >> 3 > 0)
 }
 
-impl<'a> Field<'a> {
-    /// Takes a field from the start of `rest`; `None` when none stands there, or a group.
-    #[inline]
-    fn read(rest: &mut &'a [u8]) -> Option<Self> {
-        let key = varint(rest)?;
-        let tag = key >> 3;
-        if key > u64::from(u32::MAX) || tag == 0 {
-            return None;
-        }
-        let value = match key & 7 {
-            0 => Value::Varint(varint(rest)?),
-            1 => Value::Fixed64(u64::from_le_bytes(*take(rest, 8)?.first_chunk()?)),
-            2 => {
-                let length = usize::try_from(varint(rest)?).ok()?;
-                Value::Bytes(take(rest, length)?)
-            }
-            5 => take(rest, 4).map(|_| Value::Fixed32)?,
-            _ => return None,
-        };
-        Some(Self { tag, value })
+#[inline]
+fn bytes<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = usize::try_from(varint(rest)?).ok()?;
+    take(rest, length)
+}
+
+/// Passes over the value of a field that means nothing here; groups are left to prost.
+fn skip(key: u64, rest: &mut &[u8]) -> Option<()> {
+    match key & 7 {
+        VARINT => varint(rest).map(drop),
+        FIXED64 => take(rest, 8).map(drop),
+        BYTES => bytes(rest).map(drop),
+        FIXED32 => take(rest, 4).map(drop),
+        _ => None,
     }
 }
 
@@ -136,6 +145,10 @@ fn varint(rest: &mut &[u8]) -> Option<u64> {
         [first, second @ ..0x80, ref left @ ..] => {
             *rest = left;
             Some(u64::from(first & 0x7f) | u64::from(second) << 7)
+        }
+        [first, second, third @ ..0x80, ref left @ ..] => {
+            *rest = left;
+            Some(u64::from(first & 0x7f) | u64::from(second & 0x7f) << 7 | u64::from(third) << 14)
         }
         _ => long_varint(rest),
     }

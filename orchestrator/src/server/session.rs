@@ -28,6 +28,8 @@ use super::stream::Stream;
 use super::{handshake, request as requests, subscribe};
 use crate::context::Send;
 
+/// So many sends are expected at once, at most.
+const MANY: usize = 1024;
 /// How long a peer may take to read the last that is said to it.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -366,7 +368,13 @@ fn gather(inbox: &Inbox) -> (Vec<Send<'_>>, usize, Behind) {
             Err(error) => return (sends, at, Behind::Nonsense(error)),
         };
         match send::read(&inbox.arrived()[at + prefix..at + prefix + length]) {
-            Some(sent) => sends.push(publish::of(sent)),
+            Some(sent) => {
+                if at == 0 {
+                    // Most often the others are as large.
+                    sends.reserve((inbox.arrived().len() / (prefix + length)).min(MANY));
+                }
+                sends.push(publish::of(sent));
+            }
             None => return (sends, at, Behind::Other),
         }
         at += prefix + length;

@@ -13,6 +13,9 @@ use crate::server::error;
 use crate::server::identity::Speaker;
 use crate::server::line::Line;
 
+/// So often those who have more to say get another turn before what was taken is stored.
+const TURNS: usize = 8;
+
 /// A batch that is taken and not on the disk yet, and what is then answered.
 pub(super) struct Unstored {
     line: Rc<Line>,
@@ -95,9 +98,19 @@ impl Hub {
         let mut unstored = self.unstored.borrow_mut();
         unstored.push(batch);
         if unstored.len() == 1 {
-            let hub = Rc::clone(self);
-            tokio::task::spawn_local(async move { hub.store() });
+            tokio::task::spawn_local(Rc::clone(self).store_in_turn());
         }
+    }
+
+    async fn store_in_turn(self: Rc<Self>) {
+        for _ in 0..TURNS {
+            let taken = self.unstored.borrow().len();
+            tokio::task::yield_now().await;
+            if self.unstored.borrow().len() == taken {
+                break; // Nobody had more.
+            }
+        }
+        self.store();
     }
 
     /// Stores what was taken, now. Before that nobody is shown or told any of it.
