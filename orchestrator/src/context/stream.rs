@@ -160,7 +160,8 @@ impl Stream {
     /// A segment that went, about as large, that nobody reads in any more.
     fn take_spare(&mut self, disk: &mut Disk, capacity: usize) -> Option<Chunk> {
         let about = capacity..=capacity.saturating_mul(2);
-        let (of_use, others) = std::mem::take(&mut self.spares).into_iter().partition(|s| about.contains(&s.capacity()));
+        let (of_use, others) =
+            std::mem::take(&mut self.spares).into_iter().partition(|s| about.contains(&s.capacity()));
         self.spares = of_use;
         Vec::into_iter(others).for_each(|spare| disk.remove(spare));
         let place = self.spares.iter_mut().position(Chunk::reset)?;

@@ -243,7 +243,8 @@ fn segments_that_went_are_written_again_unless_someone_reads_in_them() {
         rig.record("", &[i as u8; 3000]);
     }
     let files = files(rig.path());
-    let spares = files.iter().filter(|file| file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("spare-")));
+    let spares =
+        files.iter().filter(|file| file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("spare-")));
     assert!((1..=2).contains(&spares.count()), "{files:?}");
     assert!(files.len() < 20, "{files:?}");
     let record = v1::ServerMessage::decode_length_delimited(held[0].clone()).expect("what is held stays as it was");
