@@ -143,6 +143,12 @@ impl Layout {
         self.orchestrator().join("state")
     }
 
+    /// What the next orchestrator is to know of schedules.
+    #[must_use]
+    pub fn schedules(&self) -> PathBuf {
+        self.orchestrator().join("schedules")
+    }
+
     /// Folder of the context's segments.
     #[must_use]
     pub fn context(&self) -> PathBuf {

@@ -13,8 +13,10 @@ pub use attributes::{Account, Attributes, Limit, Resource};
 use crate::supervisor::cron::Schedule;
 
 mod restarts;
+mod schedules;
 
 pub use restarts::{Backoff, LimitReached, OnDependenceRestart, RestartLimit, RestartPolicy};
+pub use schedules::{CatchUp, CatchUpRuns};
 
 /// One application.
 #[derive(Debug, Clone, PartialEq)]
@@ -111,6 +113,13 @@ pub struct ProcessSpec {
     pub depends_on: Vec<Dependence>,
     /// Why a run starts.
     pub trigger: Trigger,
+    /// What becomes of scheduled times that passed unseen; `None`: nothing, but that one is never too late for an
+    /// orchestrator at work.
+    pub catch_up: Option<CatchUp>,
+    /// A scheduled time fires by up to as much later, each by as much whenever it is asked.
+    pub jitter: Duration,
+    /// How long a run may last.
+    pub run_timeout: Option<Duration>,
     /// What happens when it fires while a run is under way.
     pub overlap: Overlap,
     /// Instances at most, with [`Overlap::Allow`].

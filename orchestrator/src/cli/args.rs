@@ -60,6 +60,10 @@ pub enum Command {
     Kill(Kill),
     /// Change how many instances processes have, until the next `up`.
     Scale(Scale),
+    /// Show the runs of processes: why and when they started, and how they ended.
+    Runs(super::runs::Runs),
+    /// Show the schedules: their last time and their next.
+    Timers(super::runs::Timers),
     /// Print what processes wrote to stdout and stderr.
     Logs(Logs),
     /// Connect this terminal to a process's live stdin, stdout and stderr.
@@ -93,7 +97,10 @@ pub enum Command {
 /// The commands as `copo --help` groups them.
 pub const GROUPS: &[(&str, &[&str])] = &[
     ("The application", &["up", "diff", "down", "wait"]),
-    ("Its processes", &["ps", "start", "stop", "restart", "trigger", "kill", "scale", "logs", "attach"]),
+    (
+        "Its processes",
+        &["ps", "start", "stop", "restart", "trigger", "kill", "scale", "runs", "timers", "logs", "attach"],
+    ),
     ("Its context", &["udd", "report", "reports"]),
     ("Its configuration", &["check", "init", "schema"]),
     #[cfg(unix)]

@@ -16,11 +16,13 @@ mod find;
 mod foreground;
 mod groups;
 mod help;
+mod history;
 mod launch;
 mod logs;
 mod output;
 mod ps;
 mod reports;
+mod runs;
 mod scale;
 mod signals;
 mod terminal;
@@ -86,6 +88,8 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Restart(names) => control::restart(place, &names.names),
         Command::Trigger(trigger) => control::trigger(place, trigger),
         Command::Kill(kill) => control::kill(place, kill),
+        Command::Runs(args) => runs::runs(place, args),
+        Command::Timers(args) => runs::timers(place, args),
         Command::Scale(scale) => scale::run(place, scale),
         Command::Logs(logs) => logs::run(place, logs),
         Command::Attach(attach) => attach::run(place, &attach.name),

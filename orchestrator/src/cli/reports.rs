@@ -35,6 +35,24 @@ pub fn read(place: &Place, reports: &Reports) -> Outcome {
     }
 }
 
+/// All reports there are, oldest first; without an orchestrator those of reports.json.
+pub fn all(target: &Target, client: Option<&Client>) -> Result<Vec<MetaReport>, Failure> {
+    let Some(client) = client else { return in_file(target) };
+    let everything = SubscribeOptions::default().reports(true).from(From::First).no_follow();
+    reports_of(&mut client.udd_subscribe(&everything)?).collect()
+}
+
+/// Those of reports.json.
+fn in_file(target: &Target) -> Result<Vec<MetaReport>, Failure> {
+    let path = target.layout.reports();
+    if !path.exists() {
+        return nothing_reported(target).map(|()| Vec::new());
+    }
+    let document = fs::read(&path).map_err(|error| Failure::io(format!("read {}", path.display()), &error))?;
+    json::parse_reports_document(&document)
+        .map_err(|error| Failure::new(FAILED, format!("{}: {error}", path.display())))
+}
+
 struct Printer<'a> {
     out: Out,
     reports: &'a Reports,
@@ -64,13 +82,10 @@ impl Printer<'_> {
     }
 
     fn print_file(&mut self, target: &Target) -> Outcome {
-        let path = target.layout.reports();
-        if !path.exists() {
+        if !target.layout.reports().exists() {
             return nothing_reported(target);
         }
-        let document = fs::read(&path).map_err(|error| Failure::io(format!("read {}", path.display()), &error))?;
-        let reports = json::parse_reports_document(&document)
-            .map_err(|error| Failure::new(FAILED, format!("{}: {error}", path.display())))?;
+        let reports = in_file(target)?;
         self.last(self.reports.count.unwrap_or(usize::MAX), reports.into_iter().map(Ok))?;
         self.out.flush()
     }

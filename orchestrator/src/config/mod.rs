@@ -18,6 +18,7 @@ mod quantity;
 mod raw;
 mod read;
 mod restarts;
+mod schedules;
 mod schema;
 mod stdin;
 #[cfg(test)]

@@ -68,6 +68,9 @@ pub(super) fn spec(
         ),
         depends_on,
         trigger,
+        catch_up: reader.catch_up(raw.catch_up, trigger_type),
+        jitter: reader.jitter(raw.jitter, trigger_type),
+        run_timeout: reader.run_timeout(raw.run_timeout),
         overlap: raw.overlap.map_or(default_overlap(trigger_type), Into::into),
         max_instances: reader
             .within("max_instances", raw.max_instances, replicas, MAX_REPLICAS)

@@ -11,6 +11,7 @@ use super::attributes::{RawAccount, RawLimit, RawMode};
 use super::choice::{RawCondition, RawDurability, RawOverlap, RawReadiness, RawStdin, RawTriggerType, RawWhenFull};
 use super::quantity::{RawDuration, RawSignal, RawSize};
 use super::restarts::{RawBackoff, RawOnDependenceRestart, RawRestart, RawRestartLimit};
+use super::schedules::RawCatchUp;
 
 /// One application: its processes and the context they share.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -110,6 +111,13 @@ pub(super) struct RawProcess {
     pub trigger_definition: Option<At<String>>,
     /// Time zone of a cron trigger, such as "Europe/Vienna"; the system's by default.
     pub timezone: Option<At<String>>,
+    /// What becomes of times of a cron trigger that passed unseen, because the orchestrator was down, the machine slept or
+    /// the clock was set: those as long ago run all the same. Default: what passed while it was down does not run.
+    pub catch_up: Option<At<RawCatchUp>>,
+    /// A cron trigger fires up to as much later than its schedule says, at random. Default: in time.
+    pub jitter: Option<At<RawDuration>>,
+    /// How long a run may last: it is stopped then, and has failed. Default: for ever.
+    pub run_timeout: Option<At<RawDuration>>,
     /// What happens when the trigger fires while a run is under way. Default: "queue" for dependence_finish, else
     /// "skip".
     pub overlap: Option<RawOverlap>,

@@ -55,6 +55,9 @@ fn plain(name: &str, executable_path: &str) -> ProcessSpec {
         env_file: None,
         depends_on: Vec::new(),
         trigger: Trigger::OnStart,
+        catch_up: None,
+        jitter: Duration::ZERO,
+        run_timeout: None,
         overlap: Overlap::Skip,
         max_instances: 10,
         replicas: 1,
@@ -156,6 +159,9 @@ file_path          = "/opt/daily.mjs"
 trigger_type       = "cron"
 trigger_definition = "0 6 * * *"
 timezone           = "Europe/Vienna"
+catch_up           = { window = "1h", runs = "all" }
+jitter             = "30s"
+run_timeout        = "10m"
 overlap            = "allow"
 max_instances      = 4
 
@@ -207,6 +213,9 @@ fn everything_that_is_written_is_in_the_plan() {
     let daily = ProcessSpec {
         file_path: Some(in_folder("/opt/daily.mjs")),
         trigger: Trigger::Cron(Schedule::parse("0 6 * * *", Some("Europe/Vienna")).expect("a schedule")),
+        catch_up: Some(CatchUp { window: seconds(3600), runs: CatchUpRuns::All }),
+        jitter: seconds(30),
+        run_timeout: Some(seconds(600)),
         overlap: Overlap::Allow,
         max_instances: 4,
         restart: RestartPolicy::No,

@@ -104,6 +104,8 @@ fn facts_value(facts: &v1::Facts) -> Value {
     insert("exit_code", facts.exit_code.map(Value::from));
     insert("signal", facts.signal.clone().map(Value::from));
     insert("reason", facts.reason.clone().map(Value::from));
+    insert("trigger", facts.trigger.clone().map(Value::from));
+    insert("scheduled_time", facts.scheduled_time.map(Value::from));
     Value::Object(object)
 }
 
@@ -133,5 +135,7 @@ fn parse_facts(value: &Value) -> Result<v1::Facts, JsonError> {
         exit_code: value.get("exit_code").and_then(Value::as_i64).and_then(|code| i32::try_from(code).ok()),
         signal: text("signal"),
         reason: text("reason"),
+        trigger: text("trigger"),
+        scheduled_time: value.get("scheduled_time").and_then(Value::as_u64),
     })
 }

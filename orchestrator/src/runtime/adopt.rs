@@ -156,6 +156,7 @@ async fn stop(stray: Stray, of_run: Remains, hurry: &Notify, report: impl Fn(Fac
             exit_code,
             signal,
             reason: Some(VANISHED.to_owned()),
+            ..Facts::default()
         }
     };
     let mut outcome = Outcome::Unknown;

@@ -34,6 +34,7 @@ mod pids;
 mod processes;
 mod reports_file;
 mod rest;
+mod schedules;
 mod spawn;
 mod start;
 mod stdio;

@@ -21,6 +21,7 @@ use super::output::Output;
 use super::pids;
 use super::processes;
 #[cfg(unix)]
+use super::schedules::Schedules;
 use super::spawn::Attributes;
 use super::spawn::{self, Launch, SpawnError, Spawned, Spawner};
 use super::start;
@@ -51,6 +52,8 @@ pub(super) struct Performer {
     pub(super) leaders: Leaders,
     pub(super) runs: HashMap<RunId, Run>,
     pub(super) journal: Rc<RefCell<Journal>>,
+    /// What the next orchestrator is to know of schedules.
+    pub(super) schedules: Schedules,
 }
 
 /// A run whose group may still hold something.
@@ -101,6 +104,7 @@ impl Performer {
             Action::Reply { request, reply } => self.hub.reply(request, reply),
             Action::Adopt { plan } => self.adopt(plan),
             Action::Forget { instance } => self.output.shut(&self.internal_name(instance)),
+            Action::NoteSchedule { process, note } => self.schedules.keep(process, note),
             // The driver has ended the loop by it.
             Action::End => {}
         }

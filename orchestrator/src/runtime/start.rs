@@ -22,6 +22,7 @@ use super::journal::{self, Journal, Left};
 use super::lock::{self, Lock, LockError};
 use super::output::Output;
 use super::perform::{Leaders, Performer};
+use super::schedules::Schedules;
 use super::spawn::Spawner;
 use super::termination::Terminations;
 use super::{Begin, RunError, boot, own_log, pids};
@@ -86,9 +87,13 @@ pub(super) fn start(plan: Plan, layout: Layout, begin: Begin) -> Result<Started,
     let cgroups =
         Rc::new(Cgroups::find(&layout, plan.processes.iter().any(|process| process.attributes.wants_controllers())));
     let plan = Arc::new(plan);
-    let (orc, strays) = Orchestrator::restore(Arc::clone(&plan), RunSeed::new(seed), left.saved.clone());
+    let (mut orc, strays) = Orchestrator::restore(Arc::clone(&plan), RunSeed::new(seed), left.saved.clone());
     let journal = Journal::begin(layout.state(), boot::id(), orc.saved(), left.runs.clone())
         .map_err(|error| fail(format!("cannot write {}: {error}", layout.state().display())))?;
+    let schedules = Schedules::read(layout.schedules());
+    for (name, note) in schedules.notes() {
+        orc.recall_schedule(name, note.clone());
+    }
     let (sender, events) = mpsc::unbounded_channel();
     let hub = Hub::new(context, &plan.context, sender.clone(), about(&plan));
     let mut performer = Performer {
@@ -105,6 +110,7 @@ pub(super) fn start(plan: Plan, layout: Layout, begin: Begin) -> Result<Started,
         leaders: Leaders::default(),
         runs: HashMap::new(),
         journal: Rc::new(RefCell::new(journal)),
+        schedules,
     };
     let live: Vec<_> = orc.live_runs().collect();
     let first = begins.into_events(performer.take_over_all(&live, &left));

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use copo_proto::v1;
 
+use super::cron_clock::ScheduleNote;
 use super::event::RequestId;
 use super::run::{Instance, RunId};
 use crate::plan::Plan;
@@ -68,6 +69,13 @@ pub enum Action {
     Forget {
         /// The instance.
         instance: Instance,
+    },
+    /// Keep what the next orchestrator is to know of the schedule of a process; `None`: nothing any more.
+    NoteSchedule {
+        /// Its name.
+        process: String,
+        /// What to know.
+        note: Option<ScheduleNote>,
     },
     /// Everything is stopped and answered: the orchestrator ends.
     End,

@@ -309,7 +309,7 @@ impl Orchestrator {
         // Of a process with `overlap = "allow"` the extra instances are none that a name alone means.
         let is_one = instances.len() == 1;
         let targets: Vec<Instance> = instances.iter().copied().filter(|i| is_one || self.is_planned(*i)).collect();
-        let order = Order { args, scheduled_time: None, request: wait.then_some(request) };
+        let order = Order { args, request: wait.then_some(request), by_hand: true, ..Order::default() };
         if wait {
             let triggering = Triggering { name: name.clone(), left: targets.len(), over: None };
             self.pending.insert(request, Pending::Trigger(triggering));

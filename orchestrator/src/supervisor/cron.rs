@@ -8,6 +8,7 @@ use croner::parser::{CronParser, Seconds, Year};
 /// A checked schedule in its time zone.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Schedule {
+    definition: String,
     /// Boxed: it is ten times as large as any other trigger.
     cron: Box<croner::Cron>,
     zone: Tz,
@@ -33,12 +34,13 @@ impl Schedule {
     pub fn parse(definition: &str, zone: Option<&str>) -> Result<Self, CronError> {
         let zone = zone.map_or(Ok(Tz::UTC), |name| name.parse().map_err(|_| CronError::Zone(name.to_owned())))?;
         let is_midnight = definition.trim().eq_ignore_ascii_case("@midnight");
+        let written = definition;
         let definition = if is_midnight { "@daily" } else { definition }; // The one nickname the library does not know.
         let parser = CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed).build();
         let cron = parser.parse(definition).map_err(|why| CronError::Expression(why.to_string()))?;
         // A fixed moment in place of now: whether an expression can ever fire does not depend on the day it is read.
         cron.find_next_occurrence(&DateTime::UNIX_EPOCH, false).map_err(|_| CronError::Never)?;
-        Ok(Self { cron: Box::new(cron), zone })
+        Ok(Self { definition: written.to_owned(), cron: Box::new(cron), zone })
     }
 
     /// The first time after `wall` at which it fires, both microseconds since the Unix epoch; `None`: never again.
@@ -63,10 +65,10 @@ impl Schedule {
         })
     }
 
-    /// Its expression.
+    /// As written.
     #[must_use]
-    pub fn definition(&self) -> String {
-        self.cron.as_str().to_owned()
+    pub fn definition(&self) -> &str {
+        &self.definition
     }
 
     /// Its time zone.

@@ -94,7 +94,9 @@ impl Orchestrator {
         let process = self.process(prc);
         match &self.plan.process(prc).trigger {
             Trigger::OnStart | Trigger::Manual => false,
-            Trigger::Cron(_) => process.cron.as_ref().is_some_and(|cron| cron.next().is_some()),
+            Trigger::Cron(_) => {
+                process.cron.as_ref().is_some_and(|cron| cron.next().is_some() || cron.note().missed.is_some())
+            }
             Trigger::DependenceFinish { sources, .. } => {
                 // Every source must finish (anew, where what they did did not fit); one of them at least, from now on.
                 let finished = process.fan_in.iter().map(Option::is_some);

@@ -7,6 +7,7 @@ pub mod backoff;
 mod commands;
 mod converge;
 pub mod cron;
+mod cron_clock;
 mod dependence;
 mod down;
 pub mod event;
@@ -26,6 +27,7 @@ mod trigger;
 mod waits;
 
 pub use action::{Action, Reply, Spawn};
+pub use cron_clock::{ScheduleNote, Stretch};
 pub use event::{Command, Deadline, Event, Found, Now, Outcome, RequestId, Requester};
 pub use orchestrator::Orchestrator;
 pub use run::{Instance, RunId, RunSeed};

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::action::Action;
 use super::converge::Replacing;
+use super::cron_clock::{CronClock, ScheduleNote};
 use super::down::Down;
 use super::event::{Deadline, Event, Now, RequestId};
 use super::graph;
@@ -19,7 +20,6 @@ use super::requests::Pending;
 use super::run::{Instance, RunId, RunSeed};
 use super::saved::Unsaved;
 use super::step::{Finish, Input, Note, Step};
-use super::trigger::CronClock;
 use crate::plan::{Plan, PrcId, ProcessSpec, Trigger};
 
 /// Owns the state of every process and decides what is to be done about what happens.
@@ -51,6 +51,8 @@ pub struct Orchestrator {
     pub(super) notes: VecDeque<Note>,
     /// What has changed since it was saved last.
     pub(super) unsaved: Unsaved,
+    /// Makes the jitter of this orchestrator's schedules another than that of others'.
+    pub(super) salt: u64,
     seed: RunSeed,
 }
 
@@ -61,6 +63,8 @@ pub(super) struct Process {
     pub slots: Vec<Slot>,
     /// While a cron trigger is armed.
     pub cron: Option<CronClock>,
+    /// What an orchestrator before this one noted of its schedule, until that is armed.
+    pub schedule_note: Option<ScheduleNote>,
     /// Of each source of a dependence_finish trigger, its newest finish since the last firing.
     pub fan_in: Vec<Option<Finish>>,
     /// Instances (their numbers) that are no more, or will not be once they are at rest.
@@ -74,6 +78,7 @@ impl Process {
         let mut process = Self {
             slots: Vec::new(),
             cron: None,
+            schedule_note: None,
             fan_in: fan_in_of(spec),
             retired: BTreeSet::new(),
             is_removed: false,
@@ -124,6 +129,7 @@ impl Orchestrator {
             actions: Vec::new(),
             notes: VecDeque::new(),
             unsaved: Unsaved::default(),
+            salt: seed.salt(),
             seed,
         };
         orchestrator.relate(&plan);
@@ -246,7 +252,10 @@ impl Orchestrator {
                 Note::Finished(..) if self.is_about_to_end() => {}
                 Note::Finished(instance, finish) => self.fan_in(now, instance, finish),
                 Note::EndsAll(instance, verdict) => self.end_because_of(now, instance, verdict),
-                Note::Rested(instance) => self.rested(now, instance),
+                Note::Rested(instance) => {
+                    self.rested(now, instance);
+                    self.run_missed(now, instance.prc);
+                }
                 Note::Over(request, over) => self.triggered(request, *over),
             }
         }

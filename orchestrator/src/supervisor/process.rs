@@ -28,12 +28,13 @@ use copo_proto::v1::{self, EventKind};
 use super::action::{Action, Spawn};
 use super::backoff::{self, Recent};
 use super::event::Outcome;
-use super::live::{Next, Phase, Run, ask_to_stop, harder, hurry, lose, not_ready, press, ready, settle_order};
+use super::live::{Next, Phase, Run, ask_to_stop, harder, hurry, lose, press, ready, settle_order};
 use super::report;
 use super::run::RunId;
 use super::step::{Finish, Input, Note, Order, Step, Verdict};
 use crate::plan::{LimitReached, ProcessSpec, Readiness, RestartPolicy};
 
+mod due;
 mod ending;
 mod starting;
 
@@ -169,19 +170,6 @@ impl Slot {
     /// What others may depend on.
     fn face(&self) -> (v1::State, bool, Option<Finish>) {
         (self.shown(), self.is_started(), self.last_finish)
-    }
-
-    /// When it wants `Due`, by the monotonic clock.
-    pub fn deadline(&self, spec: &ProcessSpec) -> Option<Duration> {
-        match &self.state {
-            State::Backoff { until, .. } => Some(*until),
-            State::Live(run) => match run.phase {
-                Phase::Starting => run.since.map(|since| since.saturating_add(spec.ready_timeout)),
-                Phase::Stopping => run.signal_at.or(run.kill_at),
-                Phase::Spawning | Phase::Running | Phase::Draining | Phase::Reaping => None,
-            },
-            State::Idle | State::Waiting(_) | State::Stopped | State::Finished | State::Failed => None,
-        }
     }
 
     /// The table.
@@ -322,7 +310,7 @@ impl Slot {
             (Phase::Starting, Input::Ready) => ready(step, &mut run),
             (Phase::Running, Input::Ready) if !run.said_ready => ready(step, &mut run),
 
-            (Phase::Starting, Input::Due) => not_ready(step, &mut run),
+            (Phase::Starting | Phase::Running, Input::Due) => due::overrun(step, &mut run),
             (Phase::Stopping, Input::Due) => press(step, &mut run),
 
             (phase, Input::Stop(ask, next)) => {
@@ -354,7 +342,7 @@ impl Slot {
 
             // What comes twice, or too late to matter.
             (_, Input::Go(_) | Input::Lost(..))
-            | (Phase::Spawning | Phase::Running | Phase::Draining | Phase::Reaping, Input::Due)
+            | (Phase::Spawning | Phase::Draining | Phase::Reaping, Input::Due)
             | (Phase::Running | Phase::Stopping | Phase::Draining | Phase::Reaping, Input::Ready)
             | (
                 Phase::Starting | Phase::Running | Phase::Stopping | Phase::Draining | Phase::Reaping,
@@ -381,12 +369,6 @@ impl Slot {
         self.restarts = 0;
         self.streak = 0;
         self.recent.clear();
-    }
-
-    fn queue(&mut self, step: &mut Step<'_>, order: Order) {
-        if let Some(older) = self.queued.replace(order) {
-            step.drop_order(older, "a later one took its place");
-        }
     }
 
     /// A run that was about to start does not.

@@ -21,6 +21,7 @@ impl Orchestrator {
         let spec = self.plan.process(instance.prc);
         let run = slot.run();
         let cron = self.process(instance.prc).cron.as_ref().filter(|_| slot.armed);
+        let timing = self.timing(spec);
         v1::ProcessStatus {
             name: spec.name.clone(),
             internal_name: self.internal_name(instance),
@@ -36,6 +37,9 @@ impl Orchestrator {
             run: run.map(|run| run.id.to_string()),
             trigger_type: spec.trigger.type_name().to_owned(),
             groups: spec.groups.clone(),
+            schedule: timing.map(|timing| timing.schedule.definition().to_owned()),
+            timezone: timing.map(|timing| timing.schedule.zone().name().to_owned()),
+            next_start: cron.zip(timing).and_then(|(cron, timing)| cron.deadline(timing)),
         }
     }
 

@@ -6,6 +6,7 @@ use copo_proto::v1::{EventKind, Facts};
 use super::event::Outcome;
 use super::live::Run;
 use super::run::Instance;
+use super::step::Order;
 use crate::plan::ProcessSpec;
 
 /// About the orchestrator as a whole.
@@ -14,10 +15,16 @@ pub(super) fn of_orchestrator(event: EventKind) -> Facts {
     Facts { event: event.into(), ..Facts::default() }
 }
 
-/// About a process of which no instance is meant.
+/// A trigger of a process fired, and nothing came of it.
 #[must_use]
-pub(super) fn of_process(event: EventKind, spec: &ProcessSpec, reason: String) -> Facts {
-    Facts { process: Some(spec.name.clone()), reason: Some(reason), ..of_orchestrator(event) }
+pub(super) fn of_skipped(spec: &ProcessSpec, order: &Order, reason: String) -> Facts {
+    Facts {
+        process: Some(spec.name.clone()),
+        reason: Some(reason),
+        trigger: Some(order.trigger(spec).to_owned()),
+        scheduled_time: order.scheduled_time,
+        ..of_orchestrator(EventKind::Skipped)
+    }
 }
 
 /// About an instance, and its run where there is one. How a run ended stands in `exited`, `finished` and `failed`.
@@ -40,6 +47,8 @@ pub(super) fn of_instance(
         exit_code: outcome.and_then(exit_code),
         signal: outcome.and_then(signal).map(str::to_owned),
         reason,
+        trigger: run.map(|run| run.order.trigger(spec).to_owned()),
+        scheduled_time: run.and_then(|run| run.order.scheduled_time),
     }
 }
 

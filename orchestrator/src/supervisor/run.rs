@@ -83,6 +83,11 @@ impl RunSeed {
         RunId(uuid::Builder::from_unix_timestamp_millis(wall / 1000, &random).into_uuid())
     }
 
+    /// A number that is of this maker and of none of its ids.
+    pub(super) fn salt(&self) -> u64 {
+        self.clone().next_word().rotate_left(32)
+    }
+
     /// SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, OOPSLA 2014).
     fn next_word(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);

@@ -14,6 +14,7 @@ use copo_proto::v1::EventKind;
 use serde::{Deserialize, Serialize};
 
 use super::action::{Action, Spawn};
+use super::cron_clock::CronClock;
 use super::event::{Found, Now, Outcome};
 use super::live::Phase;
 use super::orchestrator::{Orchestrator, slot_mut};
@@ -21,7 +22,6 @@ use super::process::{Slot, State};
 use super::report;
 use super::run::{Instance, RunId, RunSeed};
 use super::step::{Finish, Input, Note};
-use super::trigger::CronClock;
 use crate::plan::{Plan, PrcId, Trigger};
 
 /// The state of an orchestrator, or what of it has changed.
@@ -292,6 +292,9 @@ impl Orchestrator {
             let waiting: Vec<Instance> = self.instances(prc).filter(waiting).collect();
             self.notes.extend(waiting.into_iter().map(Note::Wants));
         }
+        for prc in self.plan.ids() {
+            self.run_missed(now, prc);
+        }
         if let Some(SavedDown { grace, kill }) = self.unsaved.begun_down.take() {
             self.go_down(now, grace, kill);
         }
@@ -299,9 +302,9 @@ impl Orchestrator {
 
     fn resume_schedule(&mut self, now: Now, prc: PrcId) {
         let plan = Arc::clone(&self.plan);
-        if let (Trigger::Cron(schedule), Some(cron)) = (&plan.process(prc).trigger, &mut self.processes[prc.0].cron) {
-            cron.resume(schedule, now.wall);
-            self.cron.extend(cron.next().map(|next| (next, prc)));
+        if let Some((timing, cron)) = self.timing(plan.process(prc)).zip(self.processes[prc.0].cron.as_mut()) {
+            cron.resume(timing, now.wall);
+            self.cron.extend(cron.deadline(timing).map(|at| (at, prc)));
         }
         self.refresh_triggers(now, prc);
     }

@@ -7,7 +7,7 @@ use super::event::{Now, Outcome, RequestId};
 use super::live::{Ask, Next, Run};
 use super::report;
 use super::run::{Instance, RunId};
-use crate::plan::ProcessSpec;
+use crate::plan::{ProcessSpec, Trigger};
 
 /// What a run is to be; it stays the same over restarts by policy.
 #[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
@@ -19,6 +19,15 @@ pub(super) struct Order {
     /// Who waits for its finish: nobody any more, when the orchestrator is another one.
     #[serde(skip)]
     pub request: Option<RequestId>,
+    /// `copo trigger`, whatever the trigger type.
+    pub by_hand: bool,
+}
+
+impl Order {
+    /// Why the run starts, as a trigger type.
+    pub fn trigger(&self, spec: &ProcessSpec) -> &'static str {
+        if self.by_hand { Trigger::Manual.type_name() } else { spec.trigger.type_name() }
+    }
 }
 
 /// What can happen to an instance.

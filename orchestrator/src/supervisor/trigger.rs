@@ -1,9 +1,7 @@
 //! Why runs start by themselves: the cron clock, the fan-in of finishes, and what a firing does while a run is under way.
 
-use copo_proto::v1::EventKind;
-
 use super::action::Action;
-use super::cron::Schedule;
+use super::cron_clock::{CronClock, Firing, ScheduleNote, Timing};
 use super::event::Now;
 use super::live::{Next, asking};
 use super::orchestrator::{Orchestrator, Process};
@@ -12,66 +10,6 @@ use super::report;
 use super::run::Instance;
 use super::step::{Finish, Input, Order};
 use crate::plan::{FinishKind, Overlap, PrcId, ProcessSpec, Trigger};
-
-/// How long ago a time may have passed unseen between two orchestrators to be made up for, in microseconds.
-const MISSED: u64 = 60_000_000;
-
-/// When a schedule fires next. The wall clock may be set at any time: forward, what was missed runs once; back, what has
-/// run does not run again.
-#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
-pub(super) struct CronClock {
-    next: Option<u64>,
-    /// From the first to the last of scheduled times that were all fired, none left out.
-    fired: Option<(u64, u64)>,
-    /// Times were passed over before `next`: it begins a new `fired`.
-    has_skipped: bool,
-}
-
-impl CronClock {
-    pub fn new(schedule: &Schedule, wall: u64) -> Self {
-        Self { next: schedule.next_after(wall), fired: None, has_skipped: false }
-    }
-
-    pub fn next(&self) -> Option<u64> {
-        self.next
-    }
-
-    /// Goes on with it in another orchestrator: what was due in the moment that nobody looked still is. After a longer
-    /// time, or with another schedule, it begins anew.
-    pub fn resume(&mut self, schedule: &Schedule, wall: u64) {
-        let is_of_it = |next: u64| next.checked_sub(1).and_then(|at| schedule.next_after(at)) == Some(next);
-        if self.next.is_none_or(|next| !is_of_it(next) || next.saturating_add(MISSED) < wall) {
-            *self = Self::new(schedule, wall);
-        }
-    }
-
-    /// The time it was due at, if it is, and on to the next time that is still to come.
-    pub fn fire(&mut self, schedule: &Schedule, wall: u64) -> Option<u64> {
-        let scheduled = self.next.filter(|next| *next <= wall)?;
-        let first = self.fired.filter(|_| !self.has_skipped).map_or(scheduled, |(first, _)| first);
-        self.fired = Some((first, scheduled));
-        self.next = schedule.next_after(scheduled);
-        self.has_skipped = self.next.is_some_and(|next| next <= wall);
-        if self.has_skipped {
-            self.next = schedule.next_after(wall);
-        }
-        Some(scheduled)
-    }
-
-    /// The clock was set back to `wall`.
-    pub fn set_back(&mut self, schedule: &Schedule, wall: u64) {
-        let next = schedule.next_after(wall);
-        match self.fired {
-            Some((first, last)) if next.is_some_and(|next| (first..=last).contains(&next)) => {
-                self.next = schedule.next_after(last);
-            }
-            Some(_) | None => {
-                self.has_skipped |= next != self.next;
-                self.next = next;
-            }
-        }
-    }
-}
 
 /// Notes the finish of a source; whether the trigger fires. What fires is cleared, what does not fit stays until a
 /// newer finish takes its place.
@@ -90,37 +28,126 @@ fn fans_in(fan_in: &mut [Option<Finish>], source: usize, finish: Finish, on: Fin
 }
 
 impl Orchestrator {
-    /// Brings a process's triggers in line with whether any instance of it is armed.
-    pub(super) fn refresh_triggers(&mut self, now: Now, prc: PrcId) {
-        self.unsaved.triggers(prc);
-        let process = &mut self.processes[prc.0];
-        let is_armed = process.slots.iter().any(|slot| slot.armed);
-        if !is_armed {
-            process.fan_in.fill(None);
-            self.drop_clock(prc);
-        } else if let (Trigger::Cron(schedule), None) = (&self.plan.process(prc).trigger, &process.cron) {
-            let cron = CronClock::new(schedule, now.wall);
-            self.cron.extend(cron.next().map(|next| (next, prc)));
-            process.cron = Some(cron);
+    /// What the orchestrator before this one noted of the schedule of a process: what passed since was missed.
+    pub fn recall_schedule(&mut self, name: &str, note: ScheduleNote) {
+        if let Some(prc) = self.by_name.get(name) {
+            self.processes[prc.0].schedule_note = Some(note);
         }
     }
 
-    /// Its schedule counts no more.
-    pub(super) fn drop_clock(&mut self, prc: PrcId) {
-        if let Some(next) = self.processes[prc.0].cron.take().and_then(|cron| cron.next()) {
-            self.cron.remove(&(next, prc));
+    /// Brings a process's triggers in line with whether any instance of it is armed.
+    pub(super) fn refresh_triggers(&mut self, now: Now, prc: PrcId) {
+        self.unsaved.triggers(prc);
+        let is_armed = self.process(prc).slots.iter().any(|slot| slot.armed);
+        if !is_armed {
+            return self.disarm_triggers(prc);
+        }
+        if self.process(prc).cron.is_some() {
+            return;
+        }
+        let plan = self.plan.clone();
+        let Some(timing) = self.timing(plan.process(prc)) else {
+            return;
+        };
+        let process = &mut self.processes[prc.0];
+        let cron = match process.schedule_note.take() {
+            Some(note) if timing.catch_up.is_none() => CronClock::since(timing, note.without_missed(), now.wall),
+            Some(note) => CronClock::since(timing, note, now.wall),
+            None => CronClock::new(timing, now.wall),
+        };
+        self.cron.extend(cron.deadline(timing).map(|at| (at, prc)));
+        process.cron = Some(cron);
+        self.note_schedule(prc);
+    }
+
+    fn disarm_triggers(&mut self, prc: PrcId) {
+        self.processes[prc.0].fan_in.fill(None);
+        if let Some(cron) = self.drop_clock(prc)
+            && self.down.is_none()
+        {
+            // A person stopped it: what passes meanwhile is not missed, and what has run does not run again.
+            self.processes[prc.0].schedule_note = Some(cron.note().clone().without_missed());
+            self.note_schedule(prc);
+        }
+    }
+
+    /// When the schedule of a process fires, if it has one.
+    pub(super) fn timing<'a>(&self, spec: &'a ProcessSpec) -> Option<Timing<'a>> {
+        let salt =
+            spec.name.bytes().fold(self.salt, |salt, byte| (salt ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+        match &spec.trigger {
+            Trigger::Cron(schedule) => Some(Timing { schedule, catch_up: spec.catch_up, jitter: spec.jitter, salt }),
+            Trigger::OnStart | Trigger::Manual | Trigger::DependenceFinish { .. } => None,
+        }
+    }
+
+    /// Has the schedule's state noted for the next orchestrator, where that makes up for what it missed.
+    fn note_schedule(&mut self, prc: PrcId) {
+        let spec = self.plan.process(prc);
+        if spec.catch_up.is_some() {
+            let note = self.processes[prc.0].cron.as_ref().map(|cron| cron.note().clone());
+            self.actions.push(Action::NoteSchedule { process: spec.name.clone(), note });
+        }
+    }
+
+    /// Its schedule counts no more. By when it was due the settings of before may have told.
+    pub(super) fn drop_clock(&mut self, prc: PrcId) -> Option<CronClock> {
+        self.cron.retain(|(_, other)| *other != prc);
+        self.processes[prc.0].cron.take()
+    }
+
+    /// Its schedule is the same, and what else decides when it fires may be another.
+    pub(super) fn rewind_clock(&mut self, prc: PrcId) {
+        let plan = self.plan.clone();
+        if let Some((cron, timing)) = self.processes[prc.0].cron.as_ref().zip(self.timing(plan.process(prc))) {
+            self.cron.retain(|(_, other)| *other != prc);
+            self.cron.extend(cron.deadline(timing).map(|at| (at, prc)));
+            self.note_schedule(prc);
         }
     }
 
     /// Fires the schedules whose time has come.
     pub(super) fn fire_due_schedules(&mut self, now: Now) {
-        while let Some((_, prc)) = self.cron.first().copied().filter(|(next, _)| *next <= now.wall) {
+        while let Some((_, prc)) = self.cron.first().copied().filter(|(at, _)| *at <= now.wall) {
             self.cron.pop_first();
-            let fired = self.turn_clock(prc, |cron, schedule| cron.fire(schedule, now.wall));
-            if let Some(scheduled) = fired.flatten() {
-                let order = Order { scheduled_time: Some(scheduled), ..Order::default() };
-                self.fire_by_itself(now, prc, &order);
+            let fired = self.turn_clock(prc, |cron, timing| cron.fire(timing, now.wall)).flatten();
+            if fired.is_some() {
+                self.note_schedule(prc); // Before it runs: a time runs once at most, whatever happens in between.
             }
+            match fired {
+                Some(Firing::Run(scheduled)) => {
+                    let order = Order { scheduled_time: Some(scheduled), ..Order::default() };
+                    self.fire_by_itself(now, prc, &order);
+                }
+                Some(Firing::RunMissed) => self.run_missed(now, prc),
+                Some(Firing::TooLate(scheduled)) => {
+                    let order = Order { scheduled_time: Some(scheduled), ..Order::default() };
+                    self.pass_over(
+                        prc,
+                        &order,
+                        "its time was missed, and is longer ago than catch_up reaches".to_owned(),
+                    );
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// Runs the next of the times that a process has missed, once it has nothing else to do.
+    pub(super) fn run_missed(&mut self, now: Now, prc: PrcId) {
+        if self.process(prc).cron.as_ref().is_none_or(|cron| cron.note().missed.is_none()) {
+            return;
+        }
+        let targets = self.armed_instances(prc);
+        if targets.is_empty() || !targets.iter().all(|i| self.slot(*i).is_some_and(Slot::is_at_rest)) {
+            return;
+        }
+        self.cron.retain(|(_, other)| *other != prc);
+        let scheduled = self.turn_clock(prc, |cron, timing| cron.take_missed(timing, now.wall)).flatten();
+        self.note_schedule(prc);
+        if let Some(scheduled) = scheduled {
+            let order = Order { scheduled_time: Some(scheduled), ..Order::default() };
+            self.fire_by_itself(now, prc, &order);
         }
     }
 
@@ -128,20 +155,18 @@ impl Orchestrator {
     pub(super) fn notice_wall(&mut self, now: Now) {
         if now.wall < self.last_wall {
             for (_, prc) in std::mem::take(&mut self.cron) {
-                self.turn_clock(prc, |cron, schedule| cron.set_back(schedule, now.wall));
+                self.turn_clock(prc, |cron, timing| cron.set_back(timing, now.wall));
             }
         }
         self.last_wall = now.wall;
     }
 
-    fn turn_clock<T>(&mut self, prc: PrcId, turn: impl FnOnce(&mut CronClock, &Schedule) -> T) -> Option<T> {
-        let (Trigger::Cron(schedule), Some(cron)) = (&self.plan.process(prc).trigger, &mut self.processes[prc.0].cron)
-        else {
-            return None;
-        };
-        let turned = turn(cron, schedule);
+    fn turn_clock<T>(&mut self, prc: PrcId, turn: impl FnOnce(&mut CronClock, Timing<'_>) -> T) -> Option<T> {
+        let plan = self.plan.clone();
+        let (timing, cron) = self.timing(plan.process(prc)).zip(self.processes[prc.0].cron.as_mut())?;
+        let turned = turn(cron, timing);
         self.unsaved.triggers(prc);
-        self.cron.extend(cron.next().map(|next| (next, prc)));
+        self.cron.extend(cron.deadline(timing).map(|at| (at, prc)));
         Some(turned)
     }
 
@@ -187,11 +212,19 @@ impl Orchestrator {
     }
 
     fn fire_by_itself(&mut self, now: Now, prc: PrcId, order: &Order) {
-        let targets: Vec<Instance> = self.planned(prc).filter(|instance| self.is_armed(*instance)).collect();
+        let targets = self.armed_instances(prc);
         if let Err(why) = self.fire(now, prc, &targets, order) {
-            let facts = report::of_process(EventKind::Skipped, self.plan.process(prc), why);
-            self.actions.push(Action::Report { facts });
+            self.pass_over(prc, order, why);
         }
+    }
+
+    fn pass_over(&mut self, prc: PrcId, order: &Order, why: String) {
+        let facts = report::of_skipped(self.plan.process(prc), order, why);
+        self.actions.push(Action::Report { facts });
+    }
+
+    fn armed_instances(&self, prc: PrcId) -> Vec<Instance> {
+        self.planned(prc).filter(|instance| self.is_armed(*instance)).collect()
     }
 
     fn is_armed(&self, instance: Instance) -> bool {

@@ -48,6 +48,8 @@ fn some_converge(chance: &mut Chance, plan: &Plan) -> Command {
             0 => spec.args = vec![chance.below(3).to_string()],
             1 => spec.restart = *chance.pick(&[RestartPolicy::No, RestartPolicy::OnFailure, RestartPolicy::Always]),
             3 => spec.replicas = 1 + chance.below(3) as u32,
+            5 => spec.jitter = Duration::from_secs(chance.below(90) as u64),
+            6 => spec.run_timeout = Some(Duration::from_secs(*chance.pick(&[1, 60]))),
             4 => spec.ready_timeout = Duration::from_secs(*chance.pick(&[1, 7, 60, 90])),
             _ => {}
         }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::seen::{Seen, Stage, may_follow};
 use copo_orchestrator::plan::{Condition, Dependence, Overlap, Plan, PrcId, Readiness, Trigger};
 use copo_orchestrator::supervisor::{Action, Event, Instance, Now, Reply, RequestId, RunId, Spawn};
 use copo_proto::name;
@@ -12,34 +13,6 @@ use copo_proto::v1::{EventKind, Facts, Processes, State};
 
 /// The supervisor counts what it does itself: a stop that is under way is over after all graces and this.
 const SLACK: Duration = Duration::from_secs(120);
-
-/// How far a run is, as the edge knows it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Stage {
-    Spawning,
-    Running,
-    Exited,
-    Drained,
-    Gone,
-}
-
-/// What is known of a run.
-#[derive(Debug)]
-pub struct Seen {
-    pub instance: Instance,
-    pub stage: Stage,
-    pub is_ready: bool,
-    /// The newest report of it.
-    reported: Option<EventKind>,
-    is_reaped: bool,
-    /// When it was asked to stop, and when it may be killed.
-    asked: Option<Duration>,
-    kill_from: Option<Duration>,
-    /// When it may be killed after all, because a later command has asked again and its process's own grace is shorter.
-    hurried_from: Option<Duration>,
-    was_signalled: bool,
-    pub was_killed: bool,
-}
 
 /// What is wrong.
 pub type Verdict = Result<(), String>;
@@ -182,6 +155,11 @@ impl Judge {
             }
             Action::Report { facts } => self.reported(facts),
             Action::Reply { request, reply } => self.replied(*request, reply),
+            Action::NoteSchedule { process, note } => {
+                let missed =
+                    note.as_ref().is_some_and(|note| note.dealt.iter().any(|dealt| dealt.last > self.latest_wall));
+                ensure(!missed, || format!("a time of {process:?} that is not yet has run"))
+            }
             Action::Adopt { plan } => {
                 self.plan = Arc::clone(plan);
                 Ok(())
@@ -221,18 +199,7 @@ impl Judge {
             self.scheduled(instance, time)?;
         }
         self.newest.insert(instance, spawn.run);
-        let seen = Seen {
-            instance,
-            stage: Stage::Spawning,
-            is_ready: false,
-            reported: Some(EventKind::Starting),
-            is_reaped: false,
-            asked: None,
-            kill_from: None,
-            hurried_from: None,
-            was_signalled: false,
-            was_killed: false,
-        };
+        let seen = Seen::new(instance, Stage::Spawning);
         let twin = self.runs.insert(spawn.run, seen);
         let is_announced = twin.as_ref().is_some_and(|twin| {
             twin.reported == Some(EventKind::Starting) && twin.instance == instance && twin.stage == Stage::Gone
@@ -285,18 +252,7 @@ impl Judge {
             return Ok(());
         };
         if event == EventKind::Starting {
-            let seen = Seen {
-                instance,
-                stage: Stage::Gone,
-                is_ready: false,
-                reported: Some(event),
-                is_reaped: false,
-                asked: None,
-                kill_from: None,
-                hurried_from: None,
-                was_signalled: false,
-                was_killed: false,
-            };
+            let seen = Seen::new(instance, Stage::Gone);
             return ensure(self.runs.insert(id, seen).is_none(), || "a RunId comes twice".to_owned());
         }
         let Some(run) = self.runs.get_mut(&id) else {
@@ -366,7 +322,7 @@ impl Judge {
             ensure(!is_armed_schedule || is_disarmed || status.next_run.is_some(), || {
                 format!("it is never run: {status:?}")
             })?;
-            let is_missed = status.next_run.is_some_and(|next| next <= now.wall);
+            let is_missed = status.next_start.is_some_and(|next| next <= now.wall);
             ensure(!is_missed, || format!("its time is over, and nothing fired: {status:?}"))?;
         }
         Ok(())
@@ -384,29 +340,6 @@ impl Judge {
         let Some(seen) = self.runs.get(&run) else { return Ok(()) };
         let is_late = seen.stage == Stage::Running && seen.kill_from.is_some_and(|from| from < now.mono);
         ensure(!is_late || seen.was_killed, || format!("its grace is over, and it is not killed: {seen:?}"))
-    }
-}
-
-/// `starting ≤ started ≤ ready ≤ stopping ≤ exited ≤ what follows`.
-fn may_follow(earlier: EventKind, event: EventKind) -> bool {
-    let place = |event| match event {
-        EventKind::Starting => 1,
-        EventKind::Started | EventKind::SpawnFailed => 2,
-        EventKind::Ready | EventKind::NotReady => 3,
-        EventKind::Stopping => 4,
-        EventKind::Exited => 5,
-        EventKind::Backoff | EventKind::Finished | EventKind::Failed | EventKind::Stopped => 6,
-        _ => 0,
-    };
-    match (earlier, event) {
-        // It may become ready and not ready again and again.
-        (EventKind::Ready, EventKind::NotReady) | (EventKind::NotReady, EventKind::Ready) => true,
-        (EventKind::SpawnFailed, _) => place(event) == 6,
-        (_, EventKind::Started | EventKind::SpawnFailed) => earlier == EventKind::Starting,
-        // What follows an end comes after the end.
-        (_, _) if place(event) == 6 => earlier == EventKind::Exited,
-        (EventKind::Starting, _) => false,
-        (_, _) => place(event) > place(earlier),
     }
 }
 

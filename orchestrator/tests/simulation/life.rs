@@ -1,5 +1,7 @@
 //! One life of an application, from up to the end: a virtual clock, and an edge that does what is decided.
 
+mod perform;
+
 use std::cmp::Reverse;
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BinaryHeap, HashMap};
@@ -8,15 +10,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use copo_orchestrator::plan::{Plan, PrcId};
-use copo_orchestrator::supervisor::{
-    Action, Command, Event, Now, Orchestrator, Outcome, RequestId, RunId, RunSeed, Spawn,
-};
+use copo_orchestrator::supervisor::{Command, Event, Now, Orchestrator, Outcome, RequestId, RunId, RunSeed};
 
 use super::chance::Chance;
 use super::children::Nature;
 use super::commands::{some_command, some_down, some_requester};
-use super::judge::{Judge, Stage, Verdict, ensure};
+use super::judge::{Judge, Verdict, ensure};
 use super::plans::some_plan;
+use super::seen::Stage;
 use super::trace::Trace;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -309,36 +310,12 @@ impl Life {
         self.tell(Event::Command { request, by, command })
     }
 
-    /// The wall clock is set forward, a little or by days, or the machine slept.
+    /// The wall clock is set, a little or by days, or the machine slept.
     fn jump(&mut self) -> Verdict {
         let by = self.chance.time(Duration::from_millis(1), 3 * 86_400 * SECOND).as_micros() as u64;
-        self.now.wall += by;
+        self.now.wall = if self.chance.once_in(2) { self.now.wall + by } else { self.now.wall.saturating_sub(by) };
         self.tell(Event::DeadlineReached)?;
         self.look_at_deadline()
-    }
-
-    /// An event of a run that is over yields nothing and changes nothing.
-    fn stale(&mut self) -> Verdict {
-        let over = self.judge.newest.values().copied().filter(|run| self.judge.runs[run].stage == Stage::Gone);
-        let over: Vec<RunId> = over.collect();
-        if over.is_empty() {
-            return Ok(());
-        }
-        let run = *self.chance.pick(&over);
-        let event = match self.chance.below(7) {
-            0 => Event::Spawned { run, pid: 2 },
-            1 => Event::SpawnFailed { run, reason: String::new(), is_final: true },
-            2 => Event::Ready { run },
-            3 => Event::StopWatched { run },
-            4 => Event::Exited { run, outcome: KILLED },
-            5 => Event::Drained { run },
-            _ => Event::GroupGone { run },
-        };
-        let before = (self.orc.processes(), self.orc.next_deadline());
-        let actions = self.orc.handle(self.now, event.clone());
-        self.events += 1;
-        let changes = before != (self.orc.processes(), self.orc.next_deadline());
-        ensure(actions.is_empty() && !changes, || format!("{event:?} of a run that is over: {actions:?}"))
     }
 
     fn tell(&mut self, event: Event) -> Verdict {
@@ -358,49 +335,6 @@ impl Life {
         }
         self.trace.add(self.now, event, actions);
         verdict
-    }
-
-    /// What the edge and the children make of it.
-    fn perform(&mut self, action: &Action) {
-        match action {
-            Action::Spawn(Spawn { run, .. }) => {
-                let nature = Nature::any(&mut self.chance);
-                let (after, fails) = (nature.spawning, nature.fails);
-                self.natures.insert(*run, nature);
-                self.later(
-                    Some(after),
-                    fails.map_or(Coming::Spawned(*run), |is_final| Coming::SpawnFailed(*run, is_final)),
-                );
-            }
-            Action::StopEvent { run, grace_ms } => {
-                let obeys =
-                    self.natures.get(run).filter(|nature| nature.watches.is_some()).and_then(|nature| nature.obeys);
-                self.later(obeys, Coming::Exit(*run, false));
-                self.later(Some(Duration::from_millis(*grace_ms) + SECOND), Coming::Grace(*run));
-            }
-            Action::Signal { run, .. } => {
-                let obeys = self.natures.get(run).and_then(|nature| nature.obeys);
-                self.later(obeys, Coming::Exit(*run, false));
-            }
-            Action::Kill { run } => {
-                let dies = self.natures.get(run).map(|nature| nature.dies);
-                self.later(dies, Coming::Exit(*run, true));
-            }
-            Action::Drain { run } => {
-                let drains = self.natures.get(run).map(|nature| nature.drains);
-                self.later(drains, Coming::Drained(*run));
-            }
-            Action::Reap { run } => {
-                let vanishes = self.natures.get(run).map(|nature| nature.vanishes);
-                self.later(vanishes, Coming::GroupGone(*run));
-            }
-            Action::Fence { .. }
-            | Action::Report { .. }
-            | Action::Reply { .. }
-            | Action::Adopt { .. }
-            | Action::Forget { .. }
-            | Action::End => {}
-        }
     }
 
     fn set(&mut self, run: RunId, stage: Stage) {

@@ -16,6 +16,7 @@ mod commands;
 mod judge;
 mod life;
 mod plans;
+mod seen;
 mod trace;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -69,6 +69,13 @@ fn some_process(chance: &mut Chance, index: usize) -> ProcessSpec {
     spec.stop_grace = *chance.pick(&[0, 50, 1_000, 10_000].map(Duration::from_millis));
     spec.control = chance.once_in(3);
     spec.trigger = some_trigger(chance, index);
+    if matches!(spec.trigger, Trigger::Cron(_)) {
+        let window = *chance.pick(&[10, 3600, 86_400].map(Duration::from_secs));
+        let runs = *chance.pick(&[CatchUpRuns::Last, CatchUpRuns::All]);
+        spec.catch_up = chance.once_in(2).then_some(CatchUp { window, runs });
+        spec.jitter = *chance.pick(&[0, 0, 2, 600].map(Duration::from_secs));
+    }
+    spec.run_timeout = chance.once_in(6).then(|| *chance.pick(&[1, 30, 3600].map(Duration::from_secs)));
     let gates = if index > 0 { chance.below(3) } else { 0 };
     for _ in 0..gates {
         let condition = *chance.pick(&[

@@ -188,6 +188,12 @@ pub struct Facts {
     /// Why, in words.
     #[prost(string, optional, tag = "8")]
     pub reason: ::core::option::Option<::prost::alloc::string::String>,
+    /// Why the run started, as a trigger type: "on_start", "manual" (asked for by `trigger`), "cron", "dependence_finish".
+    #[prost(string, optional, tag = "20")]
+    pub trigger: ::core::option::Option<::prost::alloc::string::String>,
+    /// Of a cron run: the time it was scheduled for, microseconds since the Unix epoch.
+    #[prost(fixed64, optional, tag = "21")]
+    pub scheduled_time: ::core::option::Option<u64>,
 }
 /// Tells a reader that it was not given what it asked for.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -421,7 +427,7 @@ pub struct ProcessStatus {
     /// Signal that ended the last run, such as "SIGKILL".
     #[prost(string, optional, tag = "9")]
     pub signal: ::core::option::Option<::prost::alloc::string::String>,
-    /// When its cron trigger fires next, microseconds since the Unix epoch.
+    /// The next time of its cron trigger's schedule, microseconds since the Unix epoch.
     #[prost(fixed64, optional, tag = "10")]
     pub next_run: ::core::option::Option<u64>,
     /// What it waits for, in words, such as "db is not ready".
@@ -436,6 +442,15 @@ pub struct ProcessStatus {
     /// The groups it is in.
     #[prost(string, repeated, tag = "20")]
     pub groups: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Of a cron trigger: its schedule as written.
+    #[prost(string, optional, tag = "40")]
+    pub schedule: ::core::option::Option<::prost::alloc::string::String>,
+    /// Of a cron trigger: the schedule's time zone.
+    #[prost(string, optional, tag = "41")]
+    pub timezone: ::core::option::Option<::prost::alloc::string::String>,
+    /// When the next time of the schedule fires, jitter included, microseconds since the Unix epoch.
+    #[prost(fixed64, optional, tag = "42")]
+    pub next_start: ::core::option::Option<u64>,
 }
 /// Start processes and the on_start and manual processes they depend on; what runs already is left alone.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -132,6 +132,7 @@ impl Orchestrator {
             }
             self.unsaved.triggers(prc);
             if before.process(prc).trigger == spec.trigger {
+                self.rewind_clock(prc);
                 continue;
             }
             self.processes[prc.0].fan_in = fan_in_of(&spec);

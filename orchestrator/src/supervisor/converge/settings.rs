@@ -33,6 +33,9 @@ pub(super) fn of_process(plan: &Plan, spec: &ProcessSpec) -> Vec<Setting> {
         env_file,
         depends_on,
         trigger,
+        catch_up,
+        jitter,
+        run_timeout,
         overlap,
         max_instances,
         replicas: _,
@@ -68,6 +71,10 @@ pub(super) fn of_process(plan: &Plan, spec: &ProcessSpec) -> Vec<Setting> {
     let gates: Vec<String> = depends_on.iter().map(|dependence| gate(plan, dependence)).collect();
     settings.list("depends_on", AtOnce, &gates);
     settings.trigger(plan, trigger);
+    let catch_up = catch_up.map(|catch_up| format!("{} within {:?}", word(&catch_up.runs), catch_up.window));
+    settings.maybe("catch_up", AtOnce, catch_up);
+    settings.add("jitter", AtOnce, format!("{jitter:?}"));
+    settings.maybe("run_timeout", AtOnce, run_timeout.map(|run_timeout| format!("{run_timeout:?}")));
     settings.add("overlap", AtOnce, word(overlap));
     settings.add("max_instances", AtOnce, max_instances.to_string());
     settings.add("ready_timeout", AtOnce, format!("{ready_timeout:?}"));
@@ -152,7 +159,7 @@ impl Settings {
         match trigger {
             Trigger::OnStart | Trigger::Manual => {}
             Trigger::Cron(schedule) => {
-                self.add("trigger_definition", AtOnce, schedule.definition());
+                self.add("trigger_definition", AtOnce, schedule.definition().to_owned());
                 self.add("timezone", AtOnce, schedule.zone().to_string());
             }
             Trigger::DependenceFinish { sources, on } => {

@@ -77,6 +77,12 @@ impl Slot {
         }
     }
 
+    pub(super) fn queue(&mut self, step: &mut Step<'_>, order: Order) {
+        if let Some(older) = self.queued.replace(order) {
+            step.drop_order(older, "a later one took its place");
+        }
+    }
+
     /// Changes what follows the run.
     pub(super) fn follow(&mut self, step: &mut Step<'_>, run: &mut Run, next: Next) {
         if matches!(next, Next::Rest) {

@@ -38,6 +38,9 @@ fn process(name: &str) -> ProcessSpec {
         env_file: None,
         depends_on: Vec::new(),
         trigger: Trigger::OnStart,
+        catch_up: None,
+        jitter: Duration::ZERO,
+        run_timeout: None,
         overlap: Overlap::Skip,
         max_instances: 1,
         replicas: 1,
@@ -208,6 +211,10 @@ impl World {
             Action::Adopt { .. } => "adopt".to_owned(),
             Action::Forget { instance } => {
                 format!("forget {}", name::internal(&self.plan.process(instance.prc).name, instance.number))
+            }
+            Action::NoteSchedule { process, note } => {
+                let kept = if note.is_some() { "note" } else { "forget the note of" };
+                format!("{kept} {process}")
             }
             Action::End => "end".to_owned(),
         }

@@ -190,6 +190,7 @@ impl Edge {
                     self.note_report(facts);
                 }
                 Action::Reply { request, .. } => assert!(self.open.remove(request), "answered twice: {event:?}"),
+                Action::NoteSchedule { .. } => {}
                 Action::Adopt { plan } => self.plan = Arc::clone(plan),
                 Action::Forget { instance } => {
                     let of_it = self.instances.iter().filter(|(_, other)| *other == instance);
@@ -344,7 +345,14 @@ proptest! {
         let read = serde_json::from_str(&written).expect("what was written");
         let (restored, strays) = Orchestrator::restore(Arc::clone(&edge.plan), RunSeed::new(2), read);
 
-        prop_assert_eq!(strays, []);
+        // What was scaled away and is still on its way out has no room in the plan.
+        let has_room = |stray: &Stray| {
+            let number = name::split_internal(&stray.internal_name).map_or(0, |(_, number)| number);
+            let spec = edge.plan.find(&stray.process).map(|prc| edge.plan.process(prc));
+            spec.is_some_and(|spec| number <= spec.replicas.max(spec.max_instances))
+        };
+        prop_assert!(!strays.iter().any(has_room), "{strays:?}");
+        prop_assume!(strays.is_empty());
         prop_assert_eq!(restored.processes(), edge.orc.processes());
         prop_assert_eq!(restored.next_deadline().and_then(|at| at.mono), edge.orc.next_deadline().and_then(|at| at.mono));
     }

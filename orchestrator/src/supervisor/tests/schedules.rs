@@ -78,3 +78,82 @@ fn a_restart_of_a_schedule_stops_the_run_and_arms() {
     assert_eq!(world.state("a-1"), v1::State::Idle);
     assert_eq!(world.pass(Duration::from_secs(60)), ["starting a-1", "spawn a-1"]);
 }
+
+fn catching_up(runs: CatchUpRuns) -> ProcessSpec {
+    let catch_up = Some(CatchUp { window: Duration::from_secs(3600), runs });
+    ProcessSpec { catch_up, ..process("a").triggered_by(every("* * * * *")) }
+}
+
+/// The scheduled time of the run that these actions spawn, in minutes after noon.
+fn minute(actions: &[Action]) -> Option<u64> {
+    let time = actions.iter().find_map(|action| match action {
+        Action::Spawn(spawn) => spawn.scheduled_time,
+        _ => None,
+    });
+    time.map(|time| (time - NOON) / (60 * SECOND))
+}
+
+/// Up, with what the orchestrator before it has noted, `minutes` after noon.
+fn up_again(spec: ProcessSpec, note: &ScheduleNote, minutes: u64) -> World {
+    let mut world = World::new(vec![spec]);
+    world.now.wall += minutes * 60 * SECOND;
+    world.orc.recall_schedule("a", note.clone());
+    world.tell(Event::Up { names: Vec::new() });
+    world
+}
+
+fn noted(actions: &[Action]) -> Option<ScheduleNote> {
+    actions.iter().rev().find_map(|action| match action {
+        Action::NoteSchedule { note, .. } => note.clone(),
+        _ => None,
+    })
+}
+
+#[test]
+fn of_what_was_missed_while_no_orchestrator_was_there_the_newest_runs_or_each_in_turn() {
+    for (runs, first) in [(CatchUpRuns::Last, 10), (CatchUpRuns::All, 2)] {
+        let mut world = World::new(vec![catching_up(runs)]);
+        let _ = world.orc.handle(world.now, Event::Up { names: Vec::new() });
+        world.now.wall += 61 * SECOND;
+        let note = noted(&world.orc.handle(world.now, Event::DeadlineReached)).expect("it is noted");
+
+        let mut world = up_again(catching_up(runs), &note, 10);
+        let actions = world.orc.handle(world.now, Event::DeadlineReached);
+
+        assert_eq!(minute(&actions), Some(first), "{runs:?}");
+        assert!(noted(&actions).is_some());
+    }
+}
+
+#[test]
+fn missed_times_run_one_after_the_other() {
+    let mut world = World::up(vec![catching_up(CatchUpRuns::All)]);
+    world.now.wall += 3 * 60 * SECOND;
+    assert_eq!(world.tell(Event::DeadlineReached), ["note a", "note a", "starting a-1", "spawn a-1"]);
+    for _ in 0..2 {
+        world.spawned("a-1");
+        let said = world.exit("a-1", SUCCESS);
+        assert_eq!(said[2..], ["note a", "starting a-1", "spawn a-1"], "{said:?}");
+    }
+    world.spawned("a-1");
+    assert_eq!(world.exit("a-1", SUCCESS), ["exited a-1 code 0", "finished a-1 code 0"]);
+}
+
+#[test]
+fn what_a_person_stopped_has_missed_nothing_and_down_is_no_such_stop() {
+    let mut world = World::up(vec![catching_up(CatchUpRuns::Last)]);
+    assert!(world.ask(stop("a")).contains(&"forget the note of a".to_owned()));
+
+    let mut world = World::up(vec![catching_up(CatchUpRuns::Last)]);
+    let said = world.ask(Command::Down { grace: None, kill: false });
+    assert!(!said.iter().any(|line| line.contains("note")), "{said:?}");
+}
+
+#[test]
+fn a_run_that_lasts_too_long_is_stopped_and_has_failed() {
+    let spec = ProcessSpec { run_timeout: Some(Duration::from_secs(5)), ..process("a") };
+    let mut world = World::up(vec![spec]);
+    assert_eq!(world.pass(Duration::from_secs(4)), [""; 0]);
+    assert_eq!(world.pass(Duration::from_secs(1)), ["stopping a-1", "stop_event a-1 10000", "signal a-1 SIGTERM"]);
+    assert_eq!(world.exit("a-1", SUCCESS), ["exited a-1 code 0", "failed a-1 code 0"]);
+}
