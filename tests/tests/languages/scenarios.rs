@@ -1,7 +1,5 @@
 //! The scenarios: what a program does through its SDK, and what it must see. The same for every language.
 
-use std::io::{Read, Write};
-use std::os::unix::net::UnixListener;
 use std::process::{Child, Command, Stdio};
 
 use copo_proto::{frame, v1};
@@ -10,6 +8,8 @@ use copo_tests::peer::Peer;
 use copo_tests::{App, Ran, build, eventually};
 
 use crate::language::{Actor, Language};
+
+mod errors;
 
 /// One story.
 pub struct Scenario {
@@ -42,14 +42,14 @@ pub const ALL: &[Scenario] = &[
     scenario("a_stop_is_heard_before_the_signal", a_stop_is_heard_before_the_signal),
     scenario("an_iteration_ends_at_the_stop", an_iteration_ends_at_the_stop),
     scenario("a_blocked_flush_ends_at_the_stop", a_blocked_flush_ends_at_the_stop),
-    scenario("a_conditional_send_conflicts_when_it_is_late", a_conditional_send_conflicts_when_it_is_late),
-    scenario("a_bad_key_is_refused", a_bad_key_is_refused),
-    scenario("a_record_that_is_too_large_is_refused", a_record_that_is_too_large_is_refused),
-    scenario("without_an_orchestrator_there_is_an_error_at_once", without_an_orchestrator),
-    scenario("a_wrong_token_is_refused", a_wrong_token_is_refused),
-    scenario("every_error_code_arrives_as_it_is", every_error_code_arrives_as_it_is),
-    scenario("a_run_that_has_ended_is_fenced", a_run_that_has_ended_is_fenced),
-    scenario("a_closed_handle_says_so", a_closed_handle_says_so),
+    scenario("a_conditional_send_conflicts_when_it_is_late", errors::a_conditional_send_conflicts_when_it_is_late),
+    scenario("a_bad_key_is_refused", errors::a_bad_key_is_refused),
+    scenario("a_record_that_is_too_large_is_refused", errors::a_record_that_is_too_large_is_refused),
+    scenario("without_an_orchestrator_there_is_an_error_at_once", errors::without_an_orchestrator),
+    scenario("a_wrong_token_is_refused", errors::a_wrong_token_is_refused),
+    scenario("every_error_code_arrives_as_it_is", errors::every_error_code_arrives_as_it_is),
+    scenario("a_run_that_has_ended_is_fenced", errors::a_run_that_has_ended_is_fenced),
+    scenario("a_closed_handle_says_so", errors::a_closed_handle_says_so),
     scenario("a_full_window_is_told_not_waited_for", a_full_window_is_told_not_waited_for),
     Scenario {
         name: "a_wait_for_the_next_record_times_out",
@@ -291,95 +291,6 @@ fn a_forked_child_speaks_as_a_client_of_its_own(actor: &Actor) {
     let printed = ran(outside(actor, &app, &verbs));
     assert!(printed.len() == 2 && printed.iter().all(|line| line.starts_with("seq ")), "{printed:?}");
     assert_eq!(data(&app), ["one", "child", "two", "last"]);
-}
-
-fn a_conditional_send_conflicts_when_it_is_late(actor: &Actor) {
-    let app = App::new("");
-    app.up();
-    let printed = ran(outside(actor, &app, &["send-if", "k", "first", "0", "send-if", "k", "late", "0"]));
-    assert_eq!(printed, [format!("seq {}", app.records()[0]["seq"]), "error 18".to_owned()]);
-    let seq = app.records()[0]["seq"].to_string();
-    assert_eq!(ran(outside(actor, &app, &["send-if", "k", "second", &seq])).len(), 1);
-    assert_eq!(data(&app), ["first", "second"]);
-}
-
-fn a_bad_key_is_refused(actor: &Actor) {
-    let app = App::new("");
-    app.up();
-    let printed = ran(outside(
-        actor,
-        &app,
-        &["send", "/bad", "x", "send", "a b", "x", "drain", "first", "a/*b", "send", "good", "x"],
-    ));
-    assert_eq!(printed, ["error 13", "error 13", "error 13"]);
-    assert_eq!(data(&app), ["x"]);
-}
-
-fn a_record_that_is_too_large_is_refused(actor: &Actor) {
-    let app = App::new("[context]\nmax_record = \"1KiB\"\n");
-    app.up();
-    assert_eq!(ran(outside(actor, &app, &["send-zeros", "k", "1025", "send-zeros", "k", "1024"])), ["error 12"]);
-    assert_eq!(app.records().len(), 1);
-}
-
-fn without_an_orchestrator(actor: &Actor) {
-    let mut command = bare(actor);
-    command.args(["send", "k", "x"]);
-    assert_eq!(ran(command), ["error 5"]);
-    let mut command = bare(actor);
-    command.args(["connect", "/nonexistent/sock", ""]);
-    assert_eq!(ran(command), ["error 5"]);
-}
-
-fn a_wrong_token_is_refused(actor: &Actor) {
-    let app = App::new("");
-    app.up();
-    let mut command = bare(actor);
-    command.args(["connect", &app.socket().display().to_string(), "no-such-token"]);
-    assert_eq!(ran(command), ["error 14"]);
-}
-
-/// What the server answers to Hello is what the program is told, whichever error it is.
-fn every_error_code_arrives_as_it_is(actor: &Actor) {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let socket = folder.path().join("sock");
-    let listener = UnixListener::bind(&socket).expect("a socket can be bound");
-    let codes: Vec<i32> = (1..).map_while(|number| v1::ErrorCode::try_from(number).ok()).map(i32::from).collect();
-    assert!(codes.len() >= 22, "{codes:?}");
-    let answers = codes.clone();
-    let server = std::thread::spawn(move || {
-        for code in answers {
-            let (mut stream, _) = listener.accept().expect("the program connects");
-            let _ = stream.read(&mut [0; 1024]).expect("it says Hello");
-            let error = v1::Error { code, message: "as the test wants it".to_owned() };
-            let answer = v1::ServerMessage { kind: Some(v1::server_message::Kind::Error(error)) };
-            stream.write_all(&frame::to_vec(&answer)).expect("it listens");
-        }
-    });
-    for code in codes {
-        let mut command = bare(actor);
-        command.arg("connect").arg(&socket).arg("");
-        assert_eq!(ran(command), [format!("error {code}")]);
-    }
-    server.join().expect("the server has served all");
-}
-
-fn a_run_that_has_ended_is_fenced(actor: &Actor) {
-    let app = App::new("[process.t]\nexecutable_path = \"sh\"\nargs = [\"-c\", \"echo $COPO_TOKEN\"]\n");
-    app.up();
-    app.wait_state("t-1", "finished");
-    let token = app.log("t-1").remove(0);
-    let mut command = bare(actor);
-    command.args(["connect", &app.socket().display().to_string(), &token, "newest", "send-sync", "k", "late"]);
-    assert_eq!(ran(command), ["none", "error 9"]);
-    assert_eq!(app.records().len(), 0);
-}
-
-fn a_closed_handle_says_so(actor: &Actor) {
-    let app = App::new("");
-    app.up();
-    assert_eq!(ran(outside(actor, &app, &["send", "k", "x", "close", "send", "k", "y"])), ["error 19"]);
-    assert_eq!(data(&app), ["x"]);
 }
 
 fn a_full_window_is_told_not_waited_for(actor: &Actor) {
