@@ -129,6 +129,7 @@ fn entry<T: Copy>(
 }
 
 /// All groups of a user, `gid` among them.
+#[allow(clippy::unnecessary_cast, reason = "macOS counts groups in another type")]
 fn groups_of(name: &str, gid: u32) -> Vec<u32> {
     // What the platform counts groups in.
     #[cfg(target_vendor = "apple")]

@@ -155,8 +155,7 @@ fn place(limits: bool) -> Result<PathBuf, String> {
     let own = folder_of(&mount, "/proc/self/cgroup").ok_or("the kernel does not say in which cgroup v2 we are")?;
     let mut why = format!("{} is not writable", own.display());
     for folder in own.ancestors().take_while(|folder| folder.starts_with(&mount)) {
-        if access(folder, Access::WRITE_OK).is_err() || access(&folder.join("cgroup.procs"), Access::WRITE_OK).is_err()
-        {
+        if access(folder, Access::WRITE_OK).is_err() || access(folder.join("cgroup.procs"), Access::WRITE_OK).is_err() {
             continue;
         }
         match if limits { can_limit(folder) } else { Ok(()) } {
@@ -193,6 +192,7 @@ fn delegate(folder: &Path) -> io::Result<()> {
 }
 
 /// Where cgroup v2 is mounted.
+#[allow(clippy::useless_conversion, reason = "the type differs between processors")]
 fn mount() -> Option<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
     let v2 = mounts.lines().filter_map(|line| {

@@ -73,7 +73,7 @@ impl Attributes {
             checked("its niceness", set.into())?;
         }
         for (resource, limit) in &self.rlimits {
-            let set = setrlimit(*resource, limit.clone());
+            let set = setrlimit(*resource, *limit);
             set.map_err(|error| Unset { what: "its limits", errno: error.raw_os_error() })?;
         }
         if let Some(umask) = self.umask {

@@ -227,9 +227,10 @@ fn start(stack: &mut MmapMut, job: &mut Job<'_>, cgroup: Option<&OwnedFd>) -> Re
         cgroup: cgroup.map_or(0, |cgroup| cgroup.as_raw_fd() as u64),
         ..CloneArgs::default()
     };
-    // SAFETY: both sets are plain values that the calls fill. With all signals blocked the child, which inherits the
-    // mask, is not interrupted while it shares our memory.
+    // SAFETY: zeroed is a value of the type.
     let mut old = unsafe { std::mem::zeroed::<libc::sigset_t>() };
+    // SAFETY: both sets are plain values that the calls fill. With all signals blocked the child, which inherits the mask,
+    // is not interrupted while it shares our memory.
     unsafe {
         let mut all = std::mem::zeroed::<libc::sigset_t>();
         libc::sigfillset(&raw mut all);
