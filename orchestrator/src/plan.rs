@@ -3,6 +3,7 @@
 //! `config` makes it from copo.toml; everything here is already checked, every default already filled in.
 
 mod attributes;
+mod extra_env;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use crate::supervisor::cron::Schedule;
 mod restarts;
 mod schedules;
 
+pub use extra_env::{ExtraEnv, Port};
 pub use restarts::{Backoff, LimitReached, OnDependenceRestart, RestartLimit, RestartPolicy};
 pub use schedules::{CatchUp, CatchUpRuns};
 
@@ -109,6 +111,8 @@ pub struct ProcessSpec {
     pub env: BTreeMap<String, String>,
     /// Read at each start, absolute.
     pub env_file: Option<PathBuf>,
+    /// Secrets and ports.
+    pub extra_env: ExtraEnv,
     /// What must hold before a run starts. For dependence_finish the sources are in [`Trigger::DependenceFinish`].
     pub depends_on: Vec<Dependence>,
     /// Why a run starts.

@@ -21,8 +21,15 @@ pub fn run(place: &Place, ps: &Ps) -> Outcome {
     if ps.json {
         out.json(&Value::Array(processes.iter().map(to_json).collect()))?;
     } else {
-        let head = ["PROCESS", "STATE", "READY", "PID", "STARTED", "RESTARTS", "EXIT", "NEXT RUN", "WAITING FOR"];
-        out.bytes(table(&head, &processes.iter().map(row).collect::<Vec<_>>()).as_bytes())?;
+        let mut head =
+            vec!["PROCESS", "STATE", "READY", "PID", "STARTED", "RESTARTS", "EXIT", "NEXT RUN", "WAITING FOR"];
+        let mut rows: Vec<Vec<String>> = processes.iter().map(row).collect();
+        if processes.iter().any(|process| process.port.is_some()) {
+            head.insert(4, "PORT");
+            let ports = processes.iter().map(|process| process.port.map(|port| port.to_string()).unwrap_or_default());
+            rows.iter_mut().zip(ports).for_each(|(row, port)| row.insert(4, port));
+        }
+        out.bytes(table(&head, &rows).as_bytes())?;
     }
     out.flush()
 }
@@ -67,6 +74,7 @@ fn to_json(process: &ProcessStatus) -> Value {
         "run": process.run,
         "trigger_type": process.trigger_type,
         "groups": process.groups,
+        "port": process.port,
     })
 }
 
@@ -102,7 +110,7 @@ mod tests {
         let expected = json!({
             "name": "web", "internal_name": "web-1", "state": "idle", "ready": false, "pid": null, "started_at": null,
             "restarts": 0, "exit_code": null, "signal": null, "next_run": null, "waiting_for": null, "run": null,
-            "trigger_type": "manual", "groups": [],
+            "trigger_type": "manual", "groups": [], "port": null,
         });
         assert_eq!(to_json(&process), expected);
     }

@@ -12,6 +12,7 @@ mod cycle;
 mod dependences;
 pub mod env_file;
 mod error;
+mod extra_env;
 mod init;
 mod process;
 mod quantity;

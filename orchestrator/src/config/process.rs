@@ -23,7 +23,7 @@ use crate::supervisor::cron::Schedule;
 /// More files of one log than anyone reads.
 const MAX_LOG_FILES: u32 = 1_000;
 /// Set by the orchestrator for every run; nobody else may.
-const OWN_VARIABLES: [&str; 6] =
+pub(super) const OWN_VARIABLES: [&str; 6] =
     [env::SOCKET, env::APPLICATION, env::PROCESS, env::RUN, env::TOKEN, env::SCHEDULED_TIME];
 
 /// What a process's table is read against.
@@ -54,13 +54,15 @@ pub(super) fn spec(
         RawTriggerType::DependenceFinish => dependences.gates,
         RawTriggerType::OnStart | RawTriggerType::Manual | RawTriggerType::Cron => dependences.all,
     };
+    let env = reader.environment(raw.env);
     let spec = ProcessSpec {
+        extra_env: reader.extra_env(raw.secrets, raw.secret_file, raw.port, &env),
         executable_path: reader.executable(raw.executable_path),
         file_path: raw.file_path.and_then(|path| reader.path("file_path", &path)),
         args: raw.args.into_iter().filter_map(|arg| reader.text("args", arg)).collect(),
         groups: reader.groups(raw.groups),
         cwd: raw.cwd.and_then(|path| reader.path("cwd", &path)).unwrap_or_else(|| surroundings.folder.to_owned()),
-        env: reader.environment(raw.env),
+        env,
         env_file: raw.env_file.and_then(|path| reader.path("env_file", &path)),
         on_dependence_restart: reader.on_dependence_restart(
             raw.on_dependence_restart,
@@ -141,7 +143,7 @@ impl Reader<'_> {
     }
 
     /// A path relative to the folder of copo.toml.
-    fn path(&mut self, key: &str, raw: &At<String>) -> Option<PathBuf> {
+    pub(super) fn path(&mut self, key: &str, raw: &At<String>) -> Option<PathBuf> {
         if raw.value.is_empty() {
             self.refuse(key, raw, "it is empty");
             return None;

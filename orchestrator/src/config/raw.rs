@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::at::{At, Entries};
 use super::attributes::{RawAccount, RawLimit, RawMode};
 use super::choice::{RawCondition, RawDurability, RawOverlap, RawReadiness, RawStdin, RawTriggerType, RawWhenFull};
+use super::extra_env::RawPort;
 use super::quantity::{RawDuration, RawSignal, RawSize};
 use super::restarts::{RawBackoff, RawOnDependenceRestart, RawRestart, RawRestartLimit};
 use super::schedules::RawCatchUp;
@@ -99,6 +100,17 @@ pub(super) struct RawProcess {
     pub env: Entries<At<String>>,
     /// A file of KEY=VALUE lines set in the environment, read at each start; relative to this file's folder.
     pub env_file: Option<At<String>>,
+    /// Names of variables whose values are never printed, wherever they are set.
+    #[serde(default)]
+    #[schemars(extend("default" = []))]
+    pub secrets: Vec<At<String>>,
+    /// Variables and the files that hold their values, read at each start, without the line end behind them; relative to
+    /// this file's folder. They are secrets.
+    #[serde(default)]
+    pub secret_file: Entries<At<String>>,
+    /// A free loopback port for each instance, given in PORT: true is any, a number is the first that is free from it on,
+    /// or a table with another variable. An instance keeps its port over restarts.
+    pub port: Option<At<RawPort>>,
     /// What must hold before a run starts: names (which must be ready), or tables with a condition. With a
     /// dependence_finish trigger the plain names are the sources.
     #[serde(default)]

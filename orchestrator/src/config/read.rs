@@ -50,8 +50,14 @@ fn read_shape(mut document: Spanned<DeTable<'_>>) -> Result<RawFile, Vec<Found>>
             Err(error) => error,
         };
         let span = error.span().unwrap_or_default();
+        let before = document.get_ref().clone();
         let place = take_out(document.get_mut(), &span, "");
-        found.push(Found { span, message: shape_message(error.message(), place.as_ref()) });
+        let hidden = place.as_ref().filter(|place| is_secret(&before, place));
+        let message = match hidden {
+            Some(place) => format!("cannot use {}: a string is expected; what stands there is a secret", place.path),
+            None => shape_message(error.message(), place.as_ref()),
+        };
+        found.push(Found { span, message });
         if place.is_none() {
             break;
         }
@@ -78,6 +84,18 @@ impl Place {
     fn element(&self, index: usize) -> Self {
         Self { table: self.table.clone(), key: self.key.clone(), path: format!("{}[{index}]", self.path) }
     }
+}
+
+/// Is it the value of a variable that its process lists among its secrets? Serde would print it.
+fn is_secret(document: &DeTable<'_>, place: &Place) -> bool {
+    let Some(DeValue::Table(processes)) = document.get("process").map(|value| value.get_ref()) else { return false };
+    let is_of =
+        |name: &str| ["env", "secret_file"].iter().any(|key| place.table == format!("process.{}.{key}", bare(name)));
+    processes.iter().filter(|(name, _)| is_of(name.get_ref().as_ref())).any(|(_, process)| {
+        let DeValue::Table(process) = process.get_ref() else { return false };
+        let Some(DeValue::Array(secrets)) = process.get("secrets").map(|value| value.get_ref()) else { return false };
+        secrets.iter().any(|secret| matches!(secret.get_ref(), DeValue::String(name) if *name == place.key))
+    })
 }
 
 /// Takes the entry or element whose key or value has this span out of the table, and tells where it was.

@@ -1,6 +1,7 @@
 //! copo.toml in, Plan or error text out.
 
 mod errors;
+mod names;
 mod terminal;
 
 use std::collections::BTreeMap;
@@ -53,6 +54,7 @@ fn plain(name: &str, executable_path: &str) -> ProcessSpec {
         cwd: PathBuf::from(FOLDER),
         env: BTreeMap::new(),
         env_file: None,
+        extra_env: ExtraEnv::default(),
         depends_on: Vec::new(),
         trigger: Trigger::OnStart,
         catch_up: None,
@@ -126,6 +128,9 @@ args            = ["--hz", "$RATE"]
 groups          = ["sources", "outside"]
 env             = { RATE = "10", EMPTY = "" }
 env_file        = "station.env"
+secrets         = ["RATE"]
+secret_file     = { DB_PASSWORD = "/run/secrets/db" }
+port            = { env = "HTTP_PORT", base = 5000 }
 cwd             = "data"
 replicas        = 3
 ready           = "sdk"
@@ -181,6 +186,11 @@ fn everything_that_is_written_is_in_the_plan() {
         groups: vec!["sources".to_owned(), "outside".to_owned()],
         env: [("RATE", "10"), ("EMPTY", "")].map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
         env_file: Some(in_folder("station.env")),
+        extra_env: ExtraEnv {
+            secrets: ["RATE".to_owned()].into(),
+            secret_files: [("DB_PASSWORD".to_owned(), in_folder("/run/secrets/db"))].into(),
+            port: Some(Port { env: "HTTP_PORT".to_owned(), base: Some(5000) }),
+        },
         cwd: in_folder("data"),
         replicas: 3,
         ready: Readiness::Sdk,

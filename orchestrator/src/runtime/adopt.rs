@@ -52,6 +52,9 @@ impl Performer {
                 control,
                 uid: self.let_in(self.plan.process(instance.prc)),
             });
+            if let (Some(port), Some(asked)) = (of_run.noted.port, &spec.extra_env.port) {
+                self.ports.borrow_mut().note(&internal_name, asked.base, port);
+            }
             self.output.open(&internal_name, log);
             found.push((*run, self.take_over(*run, internal_name, of_run)));
         }

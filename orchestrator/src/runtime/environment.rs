@@ -47,6 +47,9 @@ impl Environment {
             let text = fs::read_to_string(path)
                 .map_err(|error| SpawnError::lasting(format!("env_file {}: {}", path.display(), why(&error))))?;
             let variables = env_file::parse(&text).map_err(|EnvFileError { line, why }| {
+                // The reason quotes what stands there, which may be a secret.
+                let is_quoted = !spec.extra_env.has_secrets();
+                let why = if is_quoted { why } else { "it is no NAME=VALUE as it should be".to_owned() };
                 SpawnError::lasting(format!("env_file {}:{line}: {why}", path.display()))
             })?;
             for (name, value) in variables {
@@ -55,6 +58,9 @@ impl Environment {
         }
         for (name, value) in &spec.env {
             self.set(name, value);
+        }
+        for (name, path) in &spec.extra_env.secret_files {
+            self.set(name, secret(path)?);
         }
         Ok(self)
     }
@@ -94,6 +100,17 @@ impl Environment {
         let known = self.variables.keys().find(|known| known.eq_ignore_ascii_case(name));
         known.cloned().unwrap_or_else(|| name.into())
     }
+}
+
+/// What stands in the file, without the line end that editors put behind it.
+fn secret(path: &Path) -> Result<String, SpawnError> {
+    let cannot = |why: String| SpawnError::lasting(format!("secret_file {}: {why}", path.display()));
+    let text = fs::read_to_string(path).map_err(|error| cannot(why(&error)))?;
+    if text.contains('\0') {
+        return Err(cannot("it holds a NUL character, which cannot be passed to a program".to_owned()));
+    }
+    let text = text.strip_suffix('\n').unwrap_or(&text);
+    Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
 }
 
 #[cfg(test)]

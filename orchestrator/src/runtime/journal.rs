@@ -27,6 +27,9 @@ pub(super) struct NotedRun {
     pub token: String,
     pub stop_signal: String,
     pub stop_grace: Duration,
+    /// The port it was given.
+    #[serde(default)]
+    pub port: Option<u16>,
     /// Once its program runs.
     #[serde(default)]
     pub main: Option<Main>,
@@ -244,6 +247,7 @@ mod tests {
             token: "t".to_owned(),
             stop_signal: "SIGTERM".to_owned(),
             stop_grace: Duration::from_secs(10),
+            port: None,
             main: Some(main),
         }
     }

@@ -31,6 +31,7 @@ mod output;
 mod own_log;
 mod perform;
 mod pids;
+mod ports;
 mod processes;
 mod reports_file;
 mod rest;

@@ -19,9 +19,10 @@ use super::group::{Members, Orphans};
 use super::journal::{Journal, Main, NotedRun};
 use super::output::Output;
 use super::pids;
+use super::ports::Ports;
 use super::processes;
-#[cfg(unix)]
 use super::schedules::Schedules;
+#[cfg(unix)]
 use super::spawn::Attributes;
 use super::spawn::{self, Launch, SpawnError, Spawned, Spawner};
 use super::start;
@@ -32,7 +33,7 @@ use crate::layout::Layout;
 use crate::plan::Stdin;
 use crate::plan::{Plan, ProcessSpec};
 use crate::server::{Hub, Identity};
-use crate::supervisor::{Action, Event, Instance, RunId, Spawn};
+use crate::supervisor::{Action, Event, Instance, Reply, RunId, Spawn};
 
 /// Everything that actions are done with.
 pub(super) struct Performer {
@@ -50,6 +51,7 @@ pub(super) struct Performer {
     #[cfg(target_os = "linux")]
     pub(super) cgroups: Rc<Cgroups>,
     pub(super) leaders: Leaders,
+    pub(super) ports: RefCell<Ports>,
     pub(super) runs: HashMap<RunId, Run>,
     pub(super) journal: Rc<RefCell<Journal>>,
     /// What the next orchestrator is to know of schedules.
@@ -101,13 +103,28 @@ impl Performer {
             Action::Fence { run } => self.hub.fence(run),
             Action::Reap { run } => self.reap(run),
             Action::Report { facts } => self.report(facts),
-            Action::Reply { request, reply } => self.hub.reply(request, reply),
+            Action::Reply { request, reply } => self.hub.reply(request, self.with_ports(reply)),
             Action::Adopt { plan } => self.adopt(plan),
-            Action::Forget { instance } => self.output.shut(&self.internal_name(instance)),
+            Action::Forget { instance } => {
+                let internal_name = self.internal_name(instance);
+                self.ports.borrow_mut().forget(&internal_name);
+                self.output.shut(&internal_name);
+            }
             Action::NoteSchedule { process, note } => self.schedules.keep(process, note),
             // The driver has ended the loop by it.
             Action::End => {}
         }
+    }
+
+    /// Which instance has which port only the edge knows.
+    fn with_ports(&self, mut reply: Reply) -> Reply {
+        if let Reply::Processes(processes) = &mut reply {
+            let ports = self.ports.borrow();
+            for process in &mut processes.processes {
+                process.port = ports.of(&process.internal_name).map(u32::from);
+            }
+        }
+        reply
     }
 
     /// What is new has its log and stdio from here on, and what was there before its new settings.
@@ -146,6 +163,11 @@ impl Performer {
         if let Some(folder) = &self.binary_folder {
             env.append_to_path(folder);
         }
+        let port = spec.extra_env.port.as_ref();
+        let port = port.map(|port| Ok((&port.env, self.ports.borrow_mut().give(internal_name, port)?))).transpose()?;
+        if let Some((name, number)) = port {
+            env.set(name, number.to_string());
+        }
         env.set(names::SOCKET, self.layout.socket());
         env.set(names::APPLICATION, self.layout.application());
         env.set(names::PROCESS, internal_name);
@@ -160,6 +182,7 @@ impl Performer {
             token: token.clone(),
             stop_signal: spec.stop_signal.clone(),
             stop_grace: spec.stop_grace,
+            port: port.map(|(_, number)| number),
             main: None,
         });
         self.hub.admit(Identity {

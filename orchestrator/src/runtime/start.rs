@@ -108,6 +108,7 @@ pub(super) fn start(plan: Plan, layout: Layout, begin: Begin) -> Result<Started,
         #[cfg(target_os = "linux")]
         cgroups,
         leaders: Leaders::default(),
+        ports: RefCell::default(),
         runs: HashMap::new(),
         journal: Rc::new(RefCell::new(journal)),
         schedules,

@@ -40,6 +40,7 @@ impl Orchestrator {
             schedule: timing.map(|timing| timing.schedule.definition().to_owned()),
             timezone: timing.map(|timing| timing.schedule.zone().name().to_owned()),
             next_start: cron.zip(timing).and_then(|(cron, timing)| cron.deadline(timing)),
+            port: None,
         }
     }
 

@@ -442,6 +442,9 @@ pub struct ProcessStatus {
     /// The groups it is in.
     #[prost(string, repeated, tag = "20")]
     pub groups: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The loopback port it was given.
+    #[prost(uint32, optional, tag = "21")]
+    pub port: ::core::option::Option<u32>,
     /// Of a cron trigger: its schedule as written.
     #[prost(string, optional, tag = "40")]
     pub schedule: ::core::option::Option<::prost::alloc::string::String>,

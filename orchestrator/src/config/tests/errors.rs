@@ -9,20 +9,9 @@ fn problems(text: &str) -> String {
 }
 
 /// What is said about a process `a` whose table holds these lines (from line 4), beside a process `b`.
-fn problems_of(lines: &str) -> String {
+pub(super) fn problems_of(lines: &str) -> String {
     let beside = "application = 'w'\n[process.a]\nexecutable_path = 'a'\n";
     problems(&format!("{beside}{lines}\n[process.b]\nexecutable_path = 'b'\n"))
-}
-
-#[test]
-fn groups_that_cannot_be() {
-    for (lines, told) in [
-        ("groups = ['b', 'b']", "4:16: cannot use process.a.groups: \"b\" stands there already"),
-        ("groups = 'b'", "4:10: cannot use process.a.groups: invalid type: string \"b\", expected an array"),
-    ] {
-        assert_eq!(problems_of(lines), format!("copo.toml:{told}"));
-    }
-    assert!(problems_of("groups = ['@b']").starts_with("copo.toml:4:11: cannot use process.a.groups: \"@b\": "));
 }
 
 #[test]
@@ -67,7 +56,7 @@ fn keys_that_are_not_there() {
     ] {
         assert_eq!(problems_of(lines), format!("copo.toml:{told}"));
     }
-    for later in ["probes", "port"] {
+    for later in ["probes"] {
         let told = format!("copo.toml:4:1: cannot use the key {later:?} in [process.a]: there is no such key");
         assert_eq!(problems_of(&format!("{later} = 'x'")), told);
     }

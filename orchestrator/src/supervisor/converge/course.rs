@@ -156,7 +156,9 @@ fn differences(before: &[Setting], now: &[Setting]) -> (Vec<Effect>, Vec<v1::Set
     let mut differing = Vec::new();
     let mut differ = |from: Option<&Setting>, to: Option<&Setting>| {
         let Some(one) = from.or(to) else { return };
-        let text = |setting: Option<&Setting>| setting.map(|setting| setting.text.clone());
+        // What is a secret on one side is one on the other.
+        let is_secret = [from, to].into_iter().flatten().any(|setting| setting.is_secret);
+        let text = |setting: Option<&Setting>| setting.map(|s| Setting { is_secret, ..s.clone() }.shown());
         effects.push(one.effect);
         differing.push(v1::Setting { key: one.key.clone(), from: text(from), to: text(to) });
     };

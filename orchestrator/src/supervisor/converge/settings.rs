@@ -7,7 +7,7 @@ use std::fmt::Debug;
 use std::path::Path;
 
 use super::Effect::{self, AtOnce, NeedsDown, Restart};
-use crate::plan::{Account, Attributes, ContextSpec, Dependence, Plan, ProcessSpec, Retain, Trigger};
+use crate::plan::{Account, Attributes, ContextSpec, Dependence, ExtraEnv, Plan, Port, ProcessSpec, Retain, Trigger};
 
 /// One setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +18,15 @@ pub(super) struct Setting {
     pub text: String,
     /// What it takes for another value to hold.
     pub effect: Effect,
+    /// The text is compared and never shown.
+    pub is_secret: bool,
+}
+
+impl Setting {
+    /// As people may see it.
+    pub fn shown(&self) -> String {
+        if self.is_secret { "(secret)".to_owned() } else { self.text.clone() }
+    }
 }
 
 /// The settings of a process; `replicas` is none of them, it is dealt with by itself.
@@ -31,6 +40,7 @@ pub(super) fn of_process(plan: &Plan, spec: &ProcessSpec) -> Vec<Setting> {
         cwd,
         env,
         env_file,
+        extra_env,
         depends_on,
         trigger,
         catch_up,
@@ -61,7 +71,9 @@ pub(super) fn of_process(plan: &Plan, spec: &ProcessSpec) -> Vec<Setting> {
     settings.add("cwd", Restart, path(cwd));
     for (name, value) in env {
         settings.add(&format!("env.{name}"), Restart, format!("{value:?}"));
+        settings.hide_last(extra_env.is_secret(name));
     }
+    settings.extra_env(extra_env);
     settings.maybe("env_file", Restart, env_file.as_deref().map(path));
     settings.add("ready", Restart, word(ready));
     settings.add("control", Restart, control.to_string());
@@ -120,7 +132,24 @@ struct Settings(Vec<Setting>);
 
 impl Settings {
     fn add(&mut self, key: &str, effect: Effect, text: String) {
-        self.0.push(Setting { key: key.to_owned(), text, effect });
+        self.0.push(Setting { key: key.to_owned(), text, effect, is_secret: false });
+    }
+
+    /// The one added last is a secret.
+    fn hide_last(&mut self, is_secret: bool) {
+        if let Some(last) = self.0.last_mut() {
+            last.is_secret = is_secret;
+        }
+    }
+
+    fn extra_env(&mut self, extra_env: &ExtraEnv) {
+        let ExtraEnv { secrets, secret_files, port } = extra_env;
+        self.list("secrets", AtOnce, &secrets.iter().cloned().collect::<Vec<_>>());
+        for (name, file) in secret_files {
+            self.add(&format!("secret_file.{name}"), Restart, path(file));
+        }
+        let base = |port: &Port| port.base.map_or("any free one".to_owned(), |base| format!("from {base}"));
+        self.maybe("port", Restart, port.as_ref().map(|port| format!("{} in {}", base(port), port.env)));
     }
 
     /// One that need not be set.

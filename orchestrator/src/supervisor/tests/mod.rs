@@ -36,6 +36,7 @@ fn process(name: &str) -> ProcessSpec {
         cwd: PathBuf::from("/"),
         env: BTreeMap::new(),
         env_file: None,
+        extra_env: ExtraEnv::default(),
         depends_on: Vec::new(),
         trigger: Trigger::OnStart,
         catch_up: None,
