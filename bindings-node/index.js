@@ -27,13 +27,6 @@ function toCopoError (error) {
   return code === undefined ? error : new CopoError(Number(code), message)
 }
 
-function call (f) {
-  try {
-    return f()
-  } catch (error) {
-    throw toCopoError(error)
-  }
-}
 
 async function awaited (f) {
   try {
@@ -83,10 +76,19 @@ class Client extends EventEmitter {
   }
 
   /** Sends one record: undefined when it was accepted, a promise to await when the window is full. Order is kept. */
-  uddSend (data, { key = '' } = {}) {
-    const view = bytes(data)
-    if (this.#line === null && call(() => this.#native.tryUddSend(view, key))) return undefined
+  uddSend (data, options) {
+    const key = options?.key ?? ''
+    const view = data instanceof Uint8Array ? data : bytes(data)
+    if (this.#line === null && this.#trySend(view, key)) return undefined
     return this.#inLine(() => this.#native.uddSend(view, key))
+  }
+
+  #trySend (view, key) {
+    try {
+      return key === '' ? this.#native.tryUddSendPlain(view) : this.#native.tryUddSend(view, key)
+    } catch (error) {
+      throw toCopoError(error)
+    }
   }
 
   /** Sends one record; the promise gives its seq once it is stored. With `expectSeq`: only if that is the key's newest. */

@@ -93,6 +93,16 @@ impl NativeClient {
         }
     }
 
+    /// As `tryUddSend`, without a key: a string less to carry over.
+    #[napi]
+    pub fn try_udd_send_plain(&self, data: &[u8]) -> Result<bool> {
+        match self.client.try_udd_send(data) {
+            Ok(()) => Ok(true),
+            Err(error) if error.code() == copo::ErrorCode::WouldBlock => Ok(false),
+            Err(error) => Err(to_js(error)),
+        }
+    }
+
     /// Sends, waiting for room on libuv's pool.
     #[napi(ts_return_type = "Promise<void>")]
     pub fn udd_send(&self, data: Uint8Array, key: String) -> AsyncTask<Blocking<()>> {

@@ -64,37 +64,60 @@ struct Shelf {
 struct Names {
     index: std::collections::HashMap<String, u32>,
     list: Vec<String>,
+    /// The newest sender.
+    newest: u32,
 }
 
 impl Names {
-    fn index_of(&mut self, name: String) -> u32 {
-        if let Some(index) = self.index.get(&name) {
+    fn index_of(&mut self, name: &str) -> u32 {
+        if let Some(index) = self.index.get(name) {
             return *index;
         }
         let index = u32::try_from(self.list.len()).unwrap_or(u32::MAX);
-        self.index.insert(name.clone(), index);
-        self.list.push(name);
+        self.index.insert(name.to_owned(), index);
+        self.list.push(name.to_owned());
         index
+    }
+
+    /// The same; the sender of one record is mostly that of the one before.
+    fn sender(&mut self, name: &str) -> u32 {
+        if self.list.get(self.newest as usize).is_none_or(|newest| newest != name) {
+            self.newest = self.index_of(name);
+        }
+        self.newest
     }
 }
 
 impl Shelf {
-    fn put(&mut self, item: copo::Item) {
+    fn put(&mut self, item: copo::ItemRef<'_>) {
         match item {
-            copo::Item::Record(record) => {
-                let (sender, key) = (self.names.index_of(record.sent_by), self.names.index_of(record.key));
-                self.row(0, record.seq, record.sent_time, (sender, key), &record.udd_buff, None);
-            }
-            copo::Item::Report(report) => {
-                let (sender, none) = (self.names.index_of(report.sent_by), self.names.index_of(String::new()));
+            copo::ItemRef::Record(record) => self.put_record(&record),
+            copo::ItemRef::Report(report) => {
+                let (sender, none) = (self.names.sender(&report.sent_by), self.names.index_of(""));
                 let facts = report.facts.map(|facts| facts_json(&facts));
                 self.row(1, report.seq, report.report_time, (sender, none), &report.report_buff, facts);
             }
-            copo::Item::Gap(gap) => {
-                let none = self.names.index_of(String::new());
+            copo::ItemRef::Gap(gap) => {
+                let none = self.names.index_of("");
                 let cause = u32::try_from(gap.cause).unwrap_or(0);
                 self.row(2, gap.first, gap.last, (cause, none), &gap.log_id, None);
             }
+        }
+    }
+
+    fn put_record(&mut self, record: &copo::RecordRef<'_>) {
+        let (sender, key) = (self.names.sender(record.sent_by), self.names.index_of(record.key));
+        self.row(0, record.seq, record.sent_time, (sender, key), record.udd_buff, None);
+    }
+
+    fn put_owned(&mut self, item: copo::Item) {
+        match item {
+            copo::Item::Record(record) => {
+                let copo::UddRecord { seq, sent_time, sent_by, key, udd_buff } = &record;
+                self.put_record(&copo::RecordRef { seq: *seq, sent_time: *sent_time, sent_by, key, udd_buff });
+            }
+            copo::Item::Report(report) => self.put(copo::ItemRef::Report(Box::new(report))),
+            copo::Item::Gap(gap) => self.put(copo::ItemRef::Gap(gap)),
         }
     }
 
@@ -239,18 +262,17 @@ fn fill(
     first: copo::Result<copo::Item>,
     subscription: &mut copo::Subscription,
 ) -> Option<copo::Error> {
-    let mut next = first.map(Some);
-    loop {
-        match next {
-            Ok(Some(item)) => shelf.put(item),
-            Ok(None) => return None,
-            Err(error) => return Some(error),
-        }
-        if shelf.is_full() {
-            return None;
-        }
-        next = subscription.try_next();
+    match first {
+        Ok(item) => shelf.put_owned(item),
+        Err(error) => return Some(error),
     }
+    while !shelf.is_full() {
+        match subscription.buffered_ref() {
+            Some(item) => shelf.put(item),
+            None => break, // An end is the first of the next call.
+        }
+    }
+    None
 }
 
 #[napi]
@@ -283,11 +305,12 @@ impl NativeSubscription {
     /// Ends the subscription; a promise that waits gives null.
     #[napi]
     pub fn stop(&self) {
-        self.stopper.stop();
         let mut shelf = self.shared.lock();
+        // First, so that the reader's CLOSED is an end by us and no error.
         shelf.is_closed = true;
         let waiting = shelf.waiting.take();
         drop(shelf);
+        self.stopper.stop();
         self.shared.taken.notify_one();
         if let Some(settle) = waiting {
             settle(Ok(None));

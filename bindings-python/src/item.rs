@@ -1,17 +1,74 @@
 //! What the log holds, as Python sees it: immutable objects.
 
 use copo::v1::{self, EventKind, gap::Cause};
-use copo::{Item, MetaReport, UddRecord};
+use copo::{Item, ItemRef, MetaReport, RecordRef, UddRecord};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
-/// The object for an item.
-pub(crate) fn to_object(py: Python<'_>, item: Item) -> PyResult<Py<PyAny>> {
+/// The object for an item that was waited for.
+pub(crate) fn to_object(py: Python<'_>, item: Item, names: &mut Names) -> PyResult<Py<PyAny>> {
     match item {
-        Item::Record(record) => Ok(Py::new(py, Record::of(py, record))?.into_any()),
+        Item::Record(record) => names.record(py, &borrowed(&record)),
         Item::Report(report) => Ok(Py::new(py, Report::of(py, report))?.into_any()),
         Item::Gap(gap) => Ok(Py::new(py, Gap::of(py, &gap))?.into_any()),
     }
+}
+
+/// The object for an item that lies in what was read.
+pub(crate) fn ref_to_object(py: Python<'_>, item: ItemRef<'_>, names: &mut Names) -> PyResult<Py<PyAny>> {
+    match item {
+        ItemRef::Record(record) => names.record(py, &record),
+        ItemRef::Report(report) => Ok(Py::new(py, Report::of(py, *report))?.into_any()),
+        ItemRef::Gap(gap) => Ok(Py::new(py, Gap::of(py, &gap))?.into_any()),
+    }
+}
+
+fn borrowed(record: &UddRecord) -> RecordRef<'_> {
+    let UddRecord { seq, sent_time, sent_by, key, udd_buff } = record;
+    RecordRef { seq: *seq, sent_time: *sent_time, sent_by, key, udd_buff }
+}
+
+/// How many keys are remembered.
+const KEYS: usize = 64;
+
+/// Senders and keys as Python's strings: the same few come again and again.
+#[derive(Default)]
+pub(crate) struct Names {
+    sender: Option<Name>,
+    /// A key's place is its hash's.
+    keys: Vec<Option<Name>>,
+}
+
+struct Name {
+    text: String,
+    object: Py<PyString>,
+}
+
+impl Names {
+    fn record(&mut self, py: Python<'_>, record: &RecordRef<'_>) -> PyResult<Py<PyAny>> {
+        let sent_by = remembered(py, &mut self.sender, record.sent_by);
+        self.keys.resize_with(KEYS, || None);
+        let key = remembered(py, &mut self.keys[place_of(record.key)], record.key);
+        let RecordRef { seq, sent_time, udd_buff, .. } = *record;
+        // Copied once, here: a slice of what was read would be gone with the next read.
+        let record = Record { seq, sent_time, sent_by, key, udd_buff: PyBytes::new(py, udd_buff).unbind() };
+        Ok(Py::new(py, record)?.into_any())
+    }
+}
+
+fn remembered(py: Python<'_>, place: &mut Option<Name>, text: &str) -> Py<PyString> {
+    match place {
+        Some(name) if name.text == text => name.object.clone_ref(py),
+        _ => {
+            let object = PyString::new(py, text).unbind();
+            *place = Some(Name { text: text.to_owned(), object: object.clone_ref(py) });
+            object
+        }
+    }
+}
+
+fn place_of(key: &str) -> usize {
+    key.bytes().fold(0usize, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into())) % KEYS
 }
 
 /// One record of the user-defined data.
@@ -25,10 +82,10 @@ pub(crate) struct Record {
     sent_time: u64,
     /// Internal name of the process that sent it, or "@name" for a person.
     #[pyo3(get)]
-    sent_by: String,
+    sent_by: Py<PyString>,
     /// Its key; "" is none.
     #[pyo3(get)]
-    key: String,
+    key: Py<PyString>,
     /// What the sender gave.
     #[pyo3(get)]
     udd_buff: Py<PyBytes>,
@@ -37,15 +94,21 @@ pub(crate) struct Record {
 impl Record {
     pub(crate) fn of(py: Python<'_>, record: UddRecord) -> Self {
         let UddRecord { seq, sent_time, sent_by, key, udd_buff } = record;
-        // Copied once, here: a slice of what was read would keep the whole read alive.
-        Self { seq, sent_time, sent_by, key, udd_buff: PyBytes::new(py, &udd_buff).unbind() }
+        let text = |text: &str| PyString::new(py, text).unbind();
+        Self {
+            seq,
+            sent_time,
+            sent_by: text(&sent_by),
+            key: text(&key),
+            udd_buff: PyBytes::new(py, &udd_buff).unbind(),
+        }
     }
 }
 
 #[pymethods]
 impl Record {
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
-        let (by, key) = (quoted(py, &self.sent_by)?, quoted(py, &self.key)?);
+        let (by, key) = (self.sent_by.bind(py).repr()?, self.key.bind(py).repr()?);
         let buff = self.udd_buff.bind(py).repr()?;
         Ok(format!("Record(seq={}, sent_time={}, sent_by={by}, key={key}, udd_buff={buff})", self.seq, self.sent_time))
     }

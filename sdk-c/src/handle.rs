@@ -3,7 +3,7 @@
 use std::cell::UnsafeCell;
 use std::marker::PhantomData;
 
-use copo::{Client, Item, Stopper, Subscription};
+use copo::{Client, MetaReport, Stopper, Subscription};
 
 use crate::error::Failure;
 use crate::guard::quietly;
@@ -24,8 +24,9 @@ pub struct CopoSubscription {
 /// What the one reading thread uses.
 pub(crate) struct Reading {
     pub(crate) subscription: Subscription,
-    /// What the newest `copo_udd_next` lent out, and its strings.
-    pub(crate) lent: Option<Item>,
+    /// The report that the newest `copo_udd_next` lent out (a record is lent from what the subscription has read), and the
+    /// item's strings.
+    pub(crate) lent: Option<Box<MetaReport>>,
     pub(crate) texts: Texts,
 }
 

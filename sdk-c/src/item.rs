@@ -4,7 +4,7 @@ use std::ffi::{c_char, c_void};
 use std::ptr;
 
 use copo::v1::Facts;
-use copo::{Gap, Item, MetaReport, UddRecord};
+use copo::{Gap, ItemRef, MetaReport, RecordRef, UddRecord};
 
 use crate::guard::quietly;
 use crate::text::Texts;
@@ -104,13 +104,16 @@ pub struct CopoItem {
     pub gap: CopoGap,
 }
 
-/// Lends an item out, valid as long as `item` and until `texts` is used anew.
-pub(crate) fn lend(item: &Item, texts: &mut Texts) -> CopoItem {
+/// Lends an item out, valid as long as what it borrows from and until `texts` and `kept` are used anew.
+pub(crate) fn lend(item: ItemRef<'_>, texts: &mut Texts, kept: &mut Option<Box<MetaReport>>) -> CopoItem {
     let nothing = CopoItem { kind: 0, record: NO_RECORD, report: NO_REPORT, gap: NO_GAP };
     match item {
-        Item::Record(record) => CopoItem { kind: COPO_ITEM_RECORD, record: lend_record(record, texts), ..nothing },
-        Item::Report(report) => CopoItem { kind: COPO_ITEM_REPORT, report: lend_report(report, texts), ..nothing },
-        Item::Gap(gap) => CopoItem { kind: COPO_ITEM_GAP, gap: lend_gap(gap), ..nothing },
+        ItemRef::Record(record) => CopoItem { kind: COPO_ITEM_RECORD, record: lend_record(&record, texts), ..nothing },
+        ItemRef::Report(report) => {
+            let report = kept.insert(report);
+            CopoItem { kind: COPO_ITEM_REPORT, report: lend_report(report, texts), ..nothing }
+        }
+        ItemRef::Gap(gap) => CopoItem { kind: COPO_ITEM_GAP, gap: lend_gap(&gap), ..nothing },
     }
 }
 
@@ -137,11 +140,10 @@ const NO_REPORT: CopoReport = CopoReport {
 };
 const NO_GAP: CopoGap = CopoGap { cause: 0, first: 0, last: 0, log_id: [0; 16] };
 
-fn lend_record(record: &UddRecord, texts: &mut Texts) -> CopoRecord {
-    let [sent_by, key] = texts.lend([Some(&record.sent_by), Some(&record.key)]);
-    let UddRecord { seq, sent_time, udd_buff, .. } = record;
-    let (udd_buff, udd_len) = (udd_buff.as_ptr().cast(), udd_buff.len());
-    CopoRecord { seq: *seq, sent_time: *sent_time, sent_by, key, udd_buff, udd_len }
+fn lend_record(record: &RecordRef<'_>, texts: &mut Texts) -> CopoRecord {
+    let [sent_by, key] = texts.lend([Some(record.sent_by), Some(record.key)]);
+    let RecordRef { seq, sent_time, udd_buff, .. } = *record;
+    CopoRecord { seq, sent_time, sent_by, key, udd_buff: udd_buff.as_ptr().cast(), udd_len: udd_buff.len() }
 }
 
 fn lend_report(report: &MetaReport, texts: &mut Texts) -> CopoReport {
@@ -187,7 +189,9 @@ struct OwnedRecord {
 pub(crate) fn own_record(record: UddRecord) -> *mut CopoRecord {
     let mut texts = Texts::default();
     // The pointers stay right when the three move together: they point into the heap.
-    let public = lend_record(&record, &mut texts);
+    let UddRecord { seq, sent_time, sent_by, key, udd_buff } = &record;
+    let borrowed = RecordRef { seq: *seq, sent_time: *sent_time, sent_by, key, udd_buff };
+    let public = lend_record(&borrowed, &mut texts);
     Box::into_raw(Box::new(OwnedRecord { public, texts, record })).cast()
 }
 

@@ -110,8 +110,8 @@ pub unsafe extern "C" fn copo_udd_next(
     entry(|| {
         // SAFETY: the conventions: one reading thread at a time.
         let (reading, out) = unsafe { (handle::reading(subscription)?, place("out", out)?) };
-        let item = reading.lent.insert(reading.subscription.next(timeout(timeout_ms))?);
-        out.write(lend(item, &mut reading.texts));
+        let item = reading.subscription.next_ref(timeout(timeout_ms))?;
+        out.write(lend(item, &mut reading.texts, &mut reading.lent));
         Ok(())
     })
 }

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::sdk::{Program, Sdk};
+
 #[derive(Debug, Subcommand)]
 pub enum Bench {
     /// Measure the shared context, beside the limit that a bare socket broker reaches in the same run.
@@ -59,6 +61,12 @@ pub struct Udd {
     /// Measure a peer too, in turn with the rest: its server is found on PATH and started for it.
     #[arg(long, value_enum, value_name = "PEER")]
     pub beside: Vec<Peer>,
+    /// Whose SDK publishes and follows.
+    #[arg(long, value_enum, value_name = "SDK", default_value_t = Sdk::Rust)]
+    pub sdk: Sdk,
+    /// Where that SDK is: the prefix of the C SDK, a Python that can import `copo`, the folder of the Node package.
+    #[arg(long, value_name = "PATH")]
+    pub sdk_path: Option<PathBuf>,
     /// How often each figure is measured; the median is printed.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub rounds: u32,
@@ -162,4 +170,7 @@ pub struct Work {
     /// Which peer.
     #[arg(long, value_enum)]
     pub peer: Option<Peer>,
+    /// What to run instead of this binary.
+    #[arg(skip)]
+    pub program: Option<Program>,
 }

@@ -15,11 +15,18 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts `copo bench role <role>`, and returns once it is ready.
+    /// Starts `copo bench role <role>`, or the program that stands for it, and returns once it is ready.
     pub fn start(role: &str, work: &Work) -> Result<Self, Failure> {
         let cannot = |error: std::io::Error| Failure::io(format!("start the bench's {role}"), &error);
-        let mut command = Command::new(std::env::current_exe().map_err(cannot)?);
-        command.args(["bench", "role", role, "--socket"]).arg(&work.socket);
+        let mut command = match &work.program {
+            Some(program) => program.command(),
+            None => {
+                let mut command = Command::new(std::env::current_exe().map_err(cannot)?);
+                command.args(["bench", "role"]);
+                command
+            }
+        };
+        command.args([role, "--socket"]).arg(&work.socket);
         let numbers = [
             ("--count", work.count),
             ("--size", work.size as u64),

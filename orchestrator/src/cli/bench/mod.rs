@@ -11,6 +11,7 @@ mod peer;
 mod report;
 mod role;
 mod round;
+mod sdk;
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 pub mod supervise;
 mod udd;

@@ -18,6 +18,7 @@ pub fn make(asked: &Udd, rate: u64, copo: &Measured, limit: &Measured, peers: &[
         "publishers": asked.publishers,
         "subscribers": asked.subscribers,
         "durability": asked.durability.name(),
+        "sdk": asked.sdk.name(),
     });
     extend(&mut report, of_copo.clone());
     extend(
@@ -31,6 +32,8 @@ pub fn make(asked: &Udd, rate: u64, copo: &Measured, limit: &Measured, peers: &[
             "throughput_ratio": ratio("records_per_s"),
             "latency_ratio": ratio("p50_us"),
             "acked_one_in_flight_ratio": ratio("acked_one_in_flight_us"),
+            "sent_alone_per_s": median(copo.sent_alone.clone()).round(),
+            "followed_alone_per_s": median(copo.followed_alone.clone()).round(),
             "latency_rate": rate,
             "rounds": asked.rounds,
         }),
@@ -78,11 +81,12 @@ pub fn print(asked: &Udd, report: &Value) -> Outcome {
     }
     let figure = |name: &str| report[name].as_f64().unwrap_or(0.0);
     out.line(&format!(
-        "{} B, {} -> {}, durability {}, medians of {} rounds",
+        "{} B, {} -> {}, durability {}, {} SDK, medians of {} rounds",
         asked.size,
         asked.publishers,
         asked.subscribers,
         asked.durability.name(),
+        asked.sdk.name(),
         asked.rounds
     ))?;
     let rows = [
@@ -105,6 +109,8 @@ pub fn print(asked: &Udd, report: &Value) -> Outcome {
         ("one-way p99.9, us", "p999_us"),
         ("MB/s at each subscriber", "mb_per_s"),
         ("acknowledged, 1,000 in flight, /s", "acked_thousand_in_flight_per_s"),
+        ("sent while nobody follows, /s", "sent_alone_per_s"),
+        ("followed while nobody sends, /s", "followed_alone_per_s"),
     ] {
         out.line(&format!("{what:<36}{:>14.2}", figure(name)))?;
     }

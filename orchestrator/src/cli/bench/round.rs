@@ -10,6 +10,7 @@ use super::limit;
 use super::meter;
 use super::peer::Server;
 use super::role::cannot;
+use super::sdk::Program;
 use crate::cli::failure::Failure;
 
 /// Who carries the records.
@@ -20,6 +21,8 @@ pub enum Carrier<'a> {
         socket: &'a Path,
         /// Its process id.
         pid: u32,
+        /// What publishes and follows; `None`: this binary.
+        program: Option<&'a Program>,
     },
     /// The bare broker, started for each round, in this folder.
     Limit {
@@ -97,7 +100,9 @@ fn roles(carrier: &Carrier<'_>) -> [&'static str; 2] {
 /// Where the work is to be done, and the broker if this is the limit's round.
 fn open(carrier: &Carrier<'_>, publishers: usize, subscribers: usize) -> Result<(Work, Option<Worker>), Failure> {
     match carrier {
-        Carrier::Copo { socket, .. } => Ok((Work { socket: (*socket).to_owned(), ..Work::default() }, None)),
+        Carrier::Copo { socket, program, .. } => {
+            Ok((Work { socket: (*socket).to_owned(), program: program.cloned(), ..Work::default() }, None))
+        }
         Carrier::Peer(server) => Ok((server.empty()?, None)),
         Carrier::Limit { folder } => {
             let socket = folder.join("limit");
@@ -149,6 +154,21 @@ pub fn acknowledged(carrier: &Carrier<'_>, size: usize, window: u32, count: u64)
     let result = worker.result()?;
     let elapsed = number(&result, "end").saturating_sub(number(&result, "start"));
     Ok(count as f64 * 1e9 / elapsed.max(1) as f64)
+}
+
+/// Records a second that one subscriber takes in which wait for it: all are sent, by this binary, before it begins to read.
+pub fn followed(carrier: &Carrier<'_>, size: usize, count: u64) -> Result<f64, Failure> {
+    let (work, _) = open(carrier, 1, 1)?;
+    let work = Work { size, count, publishers: 1, subscribers: 1, ..work };
+    let mut follower = Worker::start("subscriber", &work)?;
+    let mut sender = Worker::start("publisher", &Work { program: None, ..work })?;
+    sender.go()?;
+    sender.result()?;
+    let start = meter::now();
+    follower.go()?;
+    let result = follower.result()?;
+    let elapsed = number(&result, "end").saturating_sub(start);
+    Ok((count - number(&result, "lost").min(count)) as f64 * 1e9 / elapsed.max(1) as f64)
 }
 
 /// Microseconds of a bare round trip; with `power` what is sent is on the disk before it comes back.

@@ -6,12 +6,16 @@ use super::own::Own;
 use super::peer::Server;
 use super::report;
 use super::round::{self, Carrier, Round};
+use super::sdk;
 use crate::cli::failure::{FAILED, Failure, Outcome};
 
 /// Records a second at which latency is measured, over all publishers.
 const LATENCY_RATE: u64 = 1000;
 /// Most bytes a second at which latency is measured: it is not to be a measurement of throughput.
 const LATENCY_BYTES: u64 = 64 << 20;
+/// Most records, and bytes of records, that wait for a subscriber: well within what is retained.
+const RETAINED: u64 = 500_000;
+const RETAINED_BYTES: u64 = 64 << 20;
 /// Most bytes that one round sends.
 const MOST_BYTES: u64 = 8 << 30;
 
@@ -26,6 +30,10 @@ pub struct Measured {
     pub one_in_flight: Vec<f64>,
     /// Records acknowledged a second, a thousand under way. Of the limit: none.
     pub thousand_in_flight: Vec<f64>,
+    /// Records a second that one publisher sends while nobody follows. Of Copo only.
+    pub sent_alone: Vec<f64>,
+    /// Records a second that one subscriber takes in while nobody sends. Of Copo only.
+    pub followed_alone: Vec<f64>,
 }
 
 /// Runs `copo bench udd`.
@@ -37,8 +45,9 @@ pub fn measure(asked: &Udd) -> Outcome {
     let own = Own::start(&config)?;
     let start = |kind: &_| Server::start(*kind, own.folder(), asked.durability);
     let servers = asked.beside.iter().map(start).collect::<Result<Vec<_>, _>>()?;
-    let mut carriers =
-        vec![Carrier::Copo { socket: &own.socket, pid: own.pid }, Carrier::Limit { folder: own.folder() }];
+    let program = sdk::prepare(asked.sdk, asked.sdk_path.as_deref(), own.folder())?;
+    let copo = Carrier::Copo { socket: &own.socket, pid: own.pid, program: program.as_ref() };
+    let mut carriers = vec![copo, Carrier::Limit { folder: own.folder() }];
     carriers.extend(servers.iter().map(Carrier::Peer));
     let measured = all_rounds(&carriers, asked)?;
     let [copo, limit, peers @ ..] = &measured[..] else { unreachable!("two carriers are always there") };
@@ -97,10 +106,19 @@ fn acknowledged(carrier: &Carrier<'_>, asked: &Udd, measured: &mut Measured) -> 
         Carrier::Limit { folder } => {
             measured.one_in_flight.push(round::round_trip(folder, size, few, asked.durability)?);
         }
-        Carrier::Copo { .. } | Carrier::Peer(_) => {
-            measured.one_in_flight.push(1e6 / round::acknowledged(carrier, size, 1, few)?);
-            measured.thousand_in_flight.push(round::acknowledged(carrier, size, 1000, many)?);
+        Carrier::Copo { .. } => {
+            one_and_many(carrier, size, (few, many), measured)?;
+            let held = (RETAINED_BYTES / u64::from(asked.size)).clamp(1, RETAINED);
+            measured.sent_alone.push(round::acknowledged(carrier, size, 0, many)?);
+            measured.followed_alone.push(round::followed(carrier, size, held)?);
         }
+        Carrier::Peer(_) => one_and_many(carrier, size, (few, many), measured)?,
     }
+    Ok(())
+}
+
+fn one_and_many(carrier: &Carrier<'_>, size: usize, (few, many): (u64, u64), measured: &mut Measured) -> Outcome {
+    measured.one_in_flight.push(1e6 / round::acknowledged(carrier, size, 1, few)?);
+    measured.thousand_in_flight.push(round::acknowledged(carrier, size, 1000, many)?);
     Ok(())
 }
