@@ -7,7 +7,8 @@ import { parseArgs } from 'node:util'
 const { connect } = createRequire(import.meta.url)(process.env.COPO_BENCH_NODE)
 
 const STAMP = 20 // Publisher (4), number (8), time in nanoseconds (8).
-const SILENCE = 60_000 // Without anything for so long, what is missing will not come.
+const SILENCE = 60_000 // What is missing so long after all should have come will not come.
+const LEAST_RATE = 10_000 // Records a second that a subscriber takes in at least.
 const AFTERMATH = 100 // For so long a subscriber that has all looks for what comes twice.
 
 const names = ['count', 'size', 'rate', 'id', 'publishers', 'subscribers', 'window']
@@ -58,7 +59,7 @@ async function follow (client) {
   const latencies = []
   let [received, lost, duplicated, reordered, end] = [0, 0, 0, 0, null]
   await standBy()
-  let timer = setTimeout(() => records.return(), SILENCE)
+  let timer = setTimeout(() => records.return(), SILENCE + work.count * 1000 / (work.rate || LEAST_RATE))
   for await (const record of records) {
     if (record.kind === 'gap') {
       lost += record.last - record.first + 1

@@ -4,12 +4,14 @@ import argparse
 import json
 import struct
 import sys
+import threading
 import time
 
 import copo
 
 STAMP = struct.Struct("<IQQ")  # Publisher, number, time in nanoseconds.
-SILENCE = 60.0  # Without anything for so long, what is missing will not come.
+SILENCE = 60.0  # What is missing so long after all should have come will not come.
+LEAST_RATE = 10_000  # Records a second that a subscriber takes in at least.
 AFTERMATH = 0.1  # For so long a subscriber that has all looks for what comes twice.
 
 
@@ -47,7 +49,10 @@ def follow(client, work):
     expected, received, lost, duplicated, reordered, latencies, end = [0] * work.publishers, 0, 0, 0, 0, [], None
     unpack, now, timed, wanted = STAMP.unpack_from, time.monotonic_ns, work.rate > 0, work.count
     stand_by()
-    last_words = None
+    # A timeout for each record would cost more than a record.
+    watch = threading.Timer(SILENCE + wanted / (work.rate or LEAST_RATE), records.close)
+    watch.daemon = True
+    watch.start()
     try:
         while True:
             record = next(records) if received < wanted else records.next(timeout=AFTERMATH)
@@ -69,9 +74,8 @@ def follow(client, work):
                 latencies.append(now() - sent)
             if received == wanted:
                 end = now()
-    except copo.TimedOutError as why:
-        last_words = why
-    assert last_words is not None
+    except (copo.TimedOutError, copo.ClosedError, StopIteration):
+        watch.cancel()
     latencies.sort()
     at = lambda share: latencies[max(-(-int(len(latencies) * share * 1000) // 1000) - 1, 0)] if latencies else 0
     return {
