@@ -33,8 +33,8 @@ const PERIOD: f64 = 100_000.0;
 pub(super) struct Cgroups {
     folder: Option<PathBuf>,
     made: RefCell<HashSet<String>>,
-    /// Why memory and processors cannot be limited, if they cannot.
-    why_no_limits: Option<String>,
+    /// Can memory and processors be limited? Else why not.
+    limits: Result<(), String>,
 }
 
 /// The cgroup of one instance.
@@ -46,18 +46,31 @@ pub(super) struct Cgroup {
 impl Cgroups {
     /// Finds a place for the application's cgroups; `limits`: whether any of its processes is to be limited by one.
     pub(super) fn find(layout: &Layout, limits: bool) -> Self {
-        let (place, why_no_limits) = match place(limits) {
-            Ok(place) => (Some(place), None),
-            Err(why) if limits => (place(false).ok(), Some(why)),
-            Err(_) => (None, None),
+        let (place, mut limits) = match place(limits) {
+            Ok(place) if limits => (Some(place), Ok(())),
+            // One above our own would take the processes out of whatever confines us: only if it is asked for.
+            Ok(place) => (Some(place), Err("nothing was limited when the orchestrator started".to_owned())),
+            Err(why) => (place(false).ok(), Err(why)),
         };
         let folder = place.and_then(|place| {
             let folder = place.join(folder_name(layout));
-            let made =
-                make(&folder).and_then(|()| if limits && why_no_limits.is_none() { delegate(&folder) } else { Ok(()) });
+            let made = make(&folder);
             made.inspect_err(|error| tracing::info!("no cgroups: {}: {error}", folder.display())).ok().map(|()| folder)
         });
-        Self { folder, made: RefCell::default(), why_no_limits }
+        if limits.is_ok() {
+            let delegated = folder.as_deref().map_or(Ok(()), delegate);
+            limits = delegated.map_err(|error| format!("the controllers cannot be handed on: {error}"));
+        }
+        Self { folder, made: RefCell::default(), limits }
+    }
+
+    /// Why memory and processors cannot be limited, if they cannot.
+    pub(super) fn why_no_limits(&self) -> Option<&str> {
+        match (&self.limits, &self.folder) {
+            (Err(why), _) => Some(why),
+            (Ok(()), None) => Some("no cgroup can be made"),
+            (Ok(()), Some(_)) => None,
+        }
     }
 
     /// The cgroup of an instance, with its limits set.
@@ -73,7 +86,7 @@ impl Cgroups {
             self.made.borrow_mut().remove(internal_name);
             return Ok(None);
         }
-        if self.why_no_limits.is_none() {
+        if self.limits.is_ok() {
             cgroup.limit(attributes)?;
         }
         Ok(Some(cgroup))

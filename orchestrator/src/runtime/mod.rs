@@ -22,6 +22,7 @@ mod driver;
 mod environment;
 mod group;
 mod journal;
+mod limits;
 pub mod lock;
 pub mod log;
 pub mod log_times;
@@ -126,7 +127,7 @@ pub fn run(plan: Plan, layout: Layout, options: RunOptions) -> Result<u8, RunErr
 
 /// From up to down.
 async fn live(started: Started) -> u8 {
-    let Started { lock, listener, terminations, mut driver, findings, notes, strays, first } = started;
+    let Started { lock, listener, terminations, mut driver, findings, strays, first } = started;
     let hub = Rc::clone(&driver.performer.hub);
     let output = Rc::clone(&driver.performer.output);
     let layout = driver.performer.layout.clone();
@@ -140,9 +141,6 @@ async fn live(started: Started) -> u8 {
     hub.report(own_facts(EventKind::OrchestratorStarted, None));
     for finding in findings {
         hub.report(own_facts(EventKind::Damaged, Some(finding)));
-    }
-    for facts in notes {
-        hub.report(facts);
     }
     for event in first {
         // The receiver is the driver's own.
@@ -185,13 +183,17 @@ pub fn sweep(layout: &Layout, purge: bool) -> std::io::Result<()> {
     if purge { start::remove_context(layout) } else { Ok(()) }
 }
 
+/// Why nothing is limited where there is nothing to do it with.
+#[cfg(not(target_os = "linux"))]
+const NO_CGROUPS: &str = "only Linux has cgroups";
+
 /// Why the memory and the processors of a process cannot be limited here, in words; `None`: they can.
 #[must_use]
 pub fn why_no_limits() -> Option<String> {
     #[cfg(target_os = "linux")]
     return cgroup::why_no_limits();
     #[cfg(not(target_os = "linux"))]
-    Some("only Linux has cgroups".to_owned())
+    Some(NO_CGROUPS.to_owned())
 }
 
 /// A report of the orchestrator about itself.

@@ -17,6 +17,7 @@ use super::cgroup::{Cgroup, Cgroups};
 use super::environment::Environment;
 use super::group::{Members, Orphans};
 use super::journal::{Journal, Main, NotedRun};
+use super::limits::LimitNotes;
 use super::output::Output;
 use super::pids;
 use super::ports::Ports;
@@ -48,6 +49,7 @@ pub(super) struct Performer {
     /// The folder of the `copo` binary, last on every child's PATH.
     pub(super) binary_folder: Option<PathBuf>,
     pub(super) spawner: Spawner,
+    pub(super) limit_notes: LimitNotes,
     #[cfg(target_os = "linux")]
     pub(super) cgroups: Rc<Cgroups>,
     pub(super) leaders: Leaders,
@@ -192,6 +194,9 @@ impl Performer {
             control: spec.control,
             uid: self.let_in(spec),
         });
+        if let Some(facts) = self.limit_notes.note(spec, self.why_no_limits()) {
+            self.hub.report(facts);
+        }
         self.spawner.spawn(&Launch {
             program: spec.executable_path.clone(),
             script: spec.file_path.clone(),
@@ -219,6 +224,17 @@ impl Performer {
             let _ = spec;
             None
         }
+    }
+
+    #[cfg(target_os = "linux")]
+    fn why_no_limits(&self) -> Option<&str> {
+        self.cgroups.why_no_limits()
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    #[allow(clippy::unused_self, clippy::unnecessary_wraps, reason = "as on Linux")]
+    fn why_no_limits(&self) -> Option<&str> {
+        Some(super::NO_CGROUPS)
     }
 
     /// The instance's cgroup, with its limits.

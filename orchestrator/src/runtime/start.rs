@@ -7,7 +7,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use copo_proto::name;
-use copo_proto::v1::{EventKind, Facts};
 use tokio::sync::mpsc;
 
 use super::adopt::Strays;
@@ -19,6 +18,7 @@ use super::driver::Driver;
 use super::environment::Environment;
 use super::group::Orphans;
 use super::journal::{self, Journal, Left};
+use super::limits::LimitNotes;
 use super::lock::{self, Lock, LockError};
 use super::output::Output;
 use super::perform::{Leaders, Performer};
@@ -28,7 +28,7 @@ use super::termination::Terminations;
 use super::{Begin, RunError, boot, own_log, pids};
 use crate::context::Context;
 use crate::layout::{self, Layout};
-use crate::plan::{Plan, ProcessSpec};
+use crate::plan::Plan;
 use crate::server::{self, About, Hub, Listener};
 use crate::supervisor::{Event, Found, Orchestrator, RunId, RunSeed};
 
@@ -40,8 +40,6 @@ pub(super) struct Started {
     pub driver: Driver,
     /// What the context found damaged, in words.
     pub findings: Vec<String>,
-    /// What of the file has no effect here.
-    pub notes: Vec<Facts>,
     /// What runs and the plan has no more.
     pub strays: Strays,
     /// What happens first.
@@ -82,7 +80,6 @@ pub(super) fn start(plan: Plan, layout: Layout, begin: Begin) -> Result<Started,
     let listener = server::bind(&layout.socket())
         .map_err(|error| fail(format!("cannot listen at {}: {error}", layout.socket().display())))?;
 
-    let notes = notes(&plan);
     #[cfg(target_os = "linux")]
     let cgroups =
         Rc::new(Cgroups::find(&layout, plan.processes.iter().any(|process| process.attributes.wants_controllers())));
@@ -105,6 +102,7 @@ pub(super) fn start(plan: Plan, layout: Layout, begin: Begin) -> Result<Started,
         events: sender,
         binary_folder: std::env::current_exe().ok().and_then(|binary| binary.parent().map(Into::into)),
         spawner,
+        limit_notes: LimitNotes::default(),
         #[cfg(target_os = "linux")]
         cgroups,
         leaders: Leaders::default(),
@@ -117,7 +115,7 @@ pub(super) fn start(plan: Plan, layout: Layout, begin: Begin) -> Result<Started,
     let first = begins.into_events(performer.take_over_all(&live, &left));
     let strays = performer.stop_strays(strays, &left);
     let driver = Driver { orc, events, clock, timer, performer };
-    Ok(Started { lock, listener, terminations, driver, findings, notes, strays, first })
+    Ok(Started { lock, listener, terminations, driver, findings, strays, first })
 }
 
 /// What the orchestrator begins with.
@@ -176,23 +174,6 @@ fn open_context(plan: &Plan, layout: &Layout) -> Result<(Context, Vec<String>), 
         tracing::error!("cannot take over the headers of the file: {error}");
     }
     Ok((context, findings))
-}
-
-/// Limits that cannot be kept here are told, each time.
-fn notes(plan: &Plan) -> Vec<Facts> {
-    let limited: Vec<_> = plan.processes.iter().filter(|process| process.attributes.wants_controllers()).collect();
-    let Some(why) = (!limited.is_empty()).then(super::why_no_limits).flatten() else { return Vec::new() };
-    let note = |process: &&ProcessSpec| {
-        let reason = format!("cannot limit memory and cpu of {}: {why}", process.name);
-        tracing::warn!("{reason}");
-        Facts {
-            event: EventKind::Config.into(),
-            process: Some(process.name.clone()),
-            reason: Some(reason),
-            ..Facts::default()
-        }
-    };
-    limited.iter().map(note).collect()
 }
 
 /// Each instance's log and stdio are there from up on, whether it runs or not.
