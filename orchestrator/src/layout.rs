@@ -137,6 +137,18 @@ impl Layout {
         self.orchestrator().join("lock")
     }
 
+    /// Held locked while a keeper lives; holds its pid.
+    #[must_use]
+    pub fn keeper(&self) -> PathBuf {
+        self.orchestrator().join("keeper")
+    }
+
+    /// The copo.toml as the orchestrator has last read it, for one that takes its place while the file is broken.
+    #[must_use]
+    pub fn last_config(&self) -> PathBuf {
+        self.orchestrator().join("copo.toml")
+    }
+
     /// What the orchestrator writes down for the one that follows it, should it be killed.
     #[must_use]
     pub fn state(&self) -> PathBuf {

@@ -5,6 +5,8 @@
 
 pub mod config;
 pub mod context;
+#[cfg(target_os = "linux")]
+pub mod keeper;
 pub mod layout;
 #[cfg(windows)]
 mod layout_windows;

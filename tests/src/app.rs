@@ -223,6 +223,29 @@ impl App {
         u32::try_from(version["orchestrator"]["pid"].as_u64().expect("an orchestrator runs")).expect("a pid")
     }
 
+    /// Kills the orchestrator with -9 and waits until another one answers, of itself.
+    #[cfg(target_os = "linux")]
+    pub fn kill_orchestrator(&self) {
+        let pid = self.orchestrator_pid();
+        kill_9(pid);
+        crate::eventually("another orchestrator answers", || self.running_orchestrator().is_some_and(|now| now != pid));
+    }
+
+    /// Pid of the running orchestrator, if one runs.
+    #[must_use]
+    pub fn running_orchestrator(&self) -> Option<u32> {
+        let version = self.copo(&["version", "--json"]).ok().json();
+        version["orchestrator"]["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok())
+    }
+
+    /// Pid of the orchestrator's keeper.
+    #[track_caller]
+    #[must_use]
+    pub fn keeper_pid(&self) -> u32 {
+        let text = std::fs::read_to_string(self.state("orchestrator/keeper")).expect("there is a keeper");
+        text.trim().parse().expect("a pid")
+    }
+
     /// All reports there are, oldest first.
     #[must_use]
     pub fn reports(&self) -> Vec<Value> {

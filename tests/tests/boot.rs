@@ -46,6 +46,7 @@ fn after_a_crash_of_the_machine_the_log_is_another_one_and_after_a_clean_stop_th
     }
     assert_eq!(log_id(&app), first, "it was stopped cleanly");
     let pid = app.orchestrator_pid();
+    kill_9(app.keeper_pid());
     kill_9(pid);
     eventually("it is gone", || !is_alive(pid));
     app.up();

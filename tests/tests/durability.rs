@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use copo::{Client, ErrorCode, From, Item, SubscribeOptions};
-use copo_tests::app::{is_alive, kill_9};
 use copo_tests::data::{client_at, gaps, records};
 use copo_tests::{App, build, eventually};
 
@@ -49,12 +48,6 @@ fn check_order(items: &[Item], published: &[(u64, HashMap<u64, u64>)]) {
     assert_eq!(next, published.iter().map(|(sent, _)| *sent).collect::<Vec<_>>());
 }
 
-fn kill(app: &App) {
-    let pid = app.orchestrator_pid();
-    kill_9(pid);
-    eventually("it is dead", || !is_alive(pid));
-}
-
 #[test]
 fn kills_at_any_moment_under_load_lose_double_and_reorder_nothing() {
     let app = App::new("[context]\nretain = { records = 100_000_000, bytes = \"1GiB\" }\n");
@@ -78,8 +71,7 @@ fn kills_at_any_moment_under_load_lose_double_and_reorder_nothing() {
     for round in 0..20u64 {
         // The moment is what is tested: another one each time, while records flow.
         std::thread::sleep(Duration::from_millis(20 + round * 37 % 90));
-        kill(&app);
-        app.up();
+        app.kill_orchestrator();
     }
     is_over.store(true, Ordering::Relaxed);
     let published: Vec<_> = publishers.into_iter().map(|thread| thread.join().expect("it ends well")).collect();
@@ -287,8 +279,7 @@ fn a_log_keeps_its_id_over_stops_and_kills_and_not_when_it_is_deleted_or_in_memo
     let (app, log_id) = with_a_log();
     app.up();
     assert_eq!(app.follow(&SubscribeOptions::default()).log_id(), log_id);
-    kill(&app);
-    app.up();
+    app.kill_orchestrator();
     assert_eq!(app.follow(&SubscribeOptions::default()).log_id(), log_id);
     app.down();
     std::fs::remove_dir_all(app.segments()).expect("it is there");

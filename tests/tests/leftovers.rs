@@ -84,7 +84,9 @@ fn up_right_after_a_kill_does_not_mistake_the_dead_for_running() {
     let app = App::new("");
     app.up();
     for _ in 0..20 {
-        kill_9(app.orchestrator_pid());
+        let (keeper, orchestrator) = (app.keeper_pid(), app.orchestrator_pid());
+        kill_9(keeper);
+        kill_9(orchestrator);
         app.up();
     }
 }

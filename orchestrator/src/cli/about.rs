@@ -1,6 +1,7 @@
 //! `copo version` and `copo completions`: about the program itself.
 
 use clap_complete::Shell;
+use copo_orchestrator::runtime::STATE_FORM;
 use serde_json::json;
 
 use super::args::Place;
@@ -28,7 +29,7 @@ pub fn version(place: &Place, as_json: bool) -> Outcome {
                 "started_at": status.started_at,
             })
         });
-        out.json(&json!({ "version": VERSION, "orchestrator": orchestrator }))?;
+        out.json(&json!({ "version": VERSION, "state_form": STATE_FORM, "orchestrator": orchestrator }))?;
     } else {
         out.line(&format!("copo {VERSION}"))?;
         if let Some(status) = status {

@@ -89,6 +89,8 @@ pub enum Command {
     Completions(Completions),
     /// Print the version of this binary and of the running orchestrator.
     Version(Json),
+    /// Put another binary in the place of the running orchestrator; what runs goes on.
+    Upgrade(Upgrade),
     /// The orchestrator itself, started by `up`.
     #[command(hide = true)]
     Orchestrate(Orchestrate),
@@ -104,9 +106,9 @@ pub const GROUPS: &[(&str, &[&str])] = &[
     ("Its context", &["udd", "report", "reports"]),
     ("Its configuration", &["check", "init", "schema"]),
     #[cfg(unix)]
-    ("Copo itself", &["bench", "completions", "version"]),
+    ("Copo itself", &["upgrade", "bench", "completions", "version"]),
     #[cfg(windows)]
-    ("Copo itself", &["completions", "version"]),
+    ("Copo itself", &["upgrade", "completions", "version"]),
 ];
 
 #[derive(Debug, Args)]
@@ -370,10 +372,26 @@ pub struct Completions {
 }
 
 #[derive(Debug, Args)]
+pub struct Upgrade {
+    /// The binary [default: this one].
+    #[arg(long, value_name = "PATH")]
+    pub binary: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
 pub struct Orchestrate {
     /// Absolute path of the copo.toml.
     #[arg(long)]
     pub config: PathBuf,
+    /// In place of a copo.toml that is broken just now.
+    #[arg(long)]
+    pub last_config: Option<PathBuf>,
+    /// Its stdin is the socket of its keeper.
+    #[arg(long)]
+    pub kept: bool,
+    /// It takes the place of one that is gone.
+    #[arg(long)]
+    pub resume: bool,
     /// Names as given to `up`.
     pub names: Vec<String>,
 }

@@ -41,7 +41,10 @@ fn reach(target: &Target) -> Result<Option<Client>, Failure> {
         if let Some(client) = target.connect_if_up()? {
             return Ok(Some(client));
         }
-        let Some(holder) = holder(&target.layout)? else { return Ok(None) };
+        let Some(holder) = holder(&target.layout)? else {
+            end_keeper(&target.layout);
+            return Ok(None);
+        };
         if Instant::now() > deadline {
             let (application, pid) = (target.layout.application(), holder.pid);
             let message = format!("cannot stop {application}: its orchestrator (pid {pid}) runs, but does not answer");
@@ -105,9 +108,20 @@ fn command_of(pid: u32) -> String {
     if cut.is_empty() { String::new() } else { format!(", {cut}{more}") }
 }
 
+/// A keeper without an orchestrator has waited in vain for one to answer: it ends, and what it kept is swept up.
+fn end_keeper(layout: &Layout) {
+    #[cfg(target_os = "linux")]
+    while let Some(keeper) = lock::keeper(layout) {
+        copo_orchestrator::keeper::end(keeper);
+        thread::sleep(LOOK_AGAIN);
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = layout;
+}
+
 /// The orchestrator's lock goes with its process, whatever became of its answer.
 fn wait_until_free(layout: &Layout) -> Outcome {
-    while holder(layout)?.is_some() {
+    while holder(layout)?.is_some() || lock::keeper(layout).is_some() {
         thread::sleep(LOOK_AGAIN);
     }
     Ok(())

@@ -4,15 +4,23 @@
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use copo::{Client, ErrorCode};
 use copo_orchestrator::config;
 use copo_orchestrator::layout::{self, Layout};
 use copo_orchestrator::plan::Plan;
+use copo_orchestrator::runtime::lock;
 use copo_proto::{env as variable, name};
 
 use super::args::Place;
 use super::failure::{FAILED, Failure, NO_ORCHESTRATOR, USAGE};
+
+/// A keeper has another orchestrator answering within this time, or not at all.
+const REVIVED_WITHIN: Duration = Duration::from_secs(5);
+/// How often it is looked whether it does.
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
 /// One application and the way to its orchestrator.
 #[derive(Debug)]
@@ -44,8 +52,25 @@ impl Target {
         Self { socket: layout.socket(), layout, token: None }
     }
 
-    /// Connects, as the run this command is called in or as a person.
+    /// Connects, as the run this command is called in or as a person. An orchestrator that was killed is waited for as
+    /// long as its keeper may be starting another one.
     pub fn connect(&self) -> Result<Client, Failure> {
+        let since = Instant::now();
+        loop {
+            match self.try_connect() {
+                Err(failure)
+                    if failure.code == NO_ORCHESTRATOR
+                        && since.elapsed() < REVIVED_WITHIN
+                        && lock::keeper(&self.layout).is_some() =>
+                {
+                    thread::sleep(LOOK_AGAIN);
+                }
+                other => return other,
+            }
+        }
+    }
+
+    fn try_connect(&self) -> Result<Client, Failure> {
         let socket = self.socket.to_str().ok_or_else(|| {
             Failure::new(FAILED, format!("cannot connect to {}: the path is not UTF-8", self.socket.display()))
         })?;

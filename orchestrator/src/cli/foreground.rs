@@ -47,7 +47,7 @@ enum Happening {
     NotStopped(Failure),
     /// The orchestrator said whether it started.
     Launched(Word),
-    /// The orchestrator's process has ended.
+    /// The orchestrator's process (its keeper, where there is one) has ended.
     Ended(io::Result<ExitStatus>),
 }
 
@@ -169,14 +169,21 @@ fn watch_end(mut child: Child, tell: Sender<Happening>) {
 
 /// Hands on everything reported from there on.
 fn watch_reports(client: &Client, from: From, tell: Sender<Happening>) -> Outcome {
-    let options = SubscribeOptions::default().from(from).reports(true).no_reconnect();
+    let options = SubscribeOptions::default().from(from).reports(true);
     let subscription = client.udd_subscribe(&options)?;
     thread::spawn(move || {
         for item in subscription {
             match item {
-                Ok(Item::Report(report)) => drop(tell.send(Happening::Reported(report))),
+                Ok(Item::Report(report)) => {
+                    // After an end in order there is nothing more to come; after any other another orchestrator is.
+                    let is_last =
+                        report.facts.as_ref().is_some_and(|facts| facts.event() == EventKind::OrchestratorStopped);
+                    drop(tell.send(Happening::Reported(report)));
+                    if is_last {
+                        break;
+                    }
+                }
                 Ok(Item::Record(_) | Item::Gap(_)) => {}
-                // The orchestrator has ended, or is about to; its process tells.
                 Err(_) => break,
             }
         }

@@ -2,12 +2,15 @@
 //!
 //! `copo up` runs this same binary as `copo orchestrate`, with one pipe: a line on it says "ready", or what went wrong.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use copo_orchestrator::config;
+#[cfg(target_os = "linux")]
+use copo_orchestrator::keeper::Arguments;
 use copo_orchestrator::layout::{self, Layout};
 use copo_orchestrator::plan::Plan;
 use copo_orchestrator::runtime::{self, Begin, RunOptions, notify};
@@ -46,7 +49,7 @@ pub fn begin(plan: &Plan, layout: &Layout, names: &[String]) -> Result<Starting,
     layout::prepare(layout).map_err(|error| Failure::new(FAILED, error.to_string()))?;
     let log = open_log(&layout.orchestrator_log()).map_err(cannot)?;
     let mut command = Command::new(std::env::current_exe().map_err(cannot)?);
-    command.arg("orchestrate").arg("--config").arg(&plan.config_path).arg("--").args(names);
+    command.args(words(plan, layout, names));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
     // Absolute, whatever it was here: the daemon leaves this folder.
     command.env(env::HOME, layout.home());
@@ -78,16 +81,33 @@ impl Starting {
     /// Asks it to end, or ends it, while it is starting.
     pub fn end(&mut self, kill: bool) {
         #[cfg(unix)]
-        if let (false, Ok(pid)) = (kill, i32::try_from(self.child.id())) {
+        if let (true, Ok(pid)) = (!kill || cfg!(target_os = "linux"), i32::try_from(self.child.id())) {
             use rustix::process::{Pid, Signal, kill_process};
+            // A keeper ends what it has begun to start; killed itself it would leave that behind.
+            let signal = if kill { Signal::QUIT } else { Signal::TERM };
             // It has not been waited for, so the number is its own.
-            let _ = Pid::from_raw(pid).map(|pid| kill_process(pid, Signal::TERM));
+            let _ = Pid::from_raw(pid).map(|pid| kill_process(pid, signal));
             return;
         }
         #[cfg(windows)]
         let _ = kill; // There is nothing gentler: it has no console, and no server yet.
         let _ = self.child.kill();
     }
+}
+
+/// On Linux a keeper is started, and starts the orchestrator.
+#[cfg(target_os = "linux")]
+fn words(plan: &Plan, layout: &Layout, names: &[String]) -> Vec<OsString> {
+    let names = names.iter().map(OsString::from).collect();
+    Arguments::new(&plan.config_path, &layout.keeper(), names).of_keeper(&[], &[])
+}
+
+#[cfg(not(target_os = "linux"))]
+fn words(plan: &Plan, _layout: &Layout, names: &[String]) -> Vec<OsString> {
+    let mut words: Vec<OsString> = vec!["orchestrate".into(), "--config".into(), plan.config_path.clone().into()];
+    words.push("--".into());
+    words.extend(names.iter().map(OsString::from));
+    words
 }
 
 fn died_silently(application: &str, log: &Path) -> String {
@@ -116,7 +136,13 @@ pub fn orchestrate(orchestrate: &Orchestrate) -> Outcome {
     let notify = notify::starter();
     match start(orchestrate) {
         Ok((plan, layout)) => {
-            let options = RunOptions { begin: Begin::Up(orchestrate.names.clone()), notify };
+            let names = orchestrate.names.clone();
+            let options = RunOptions {
+                begin: if orchestrate.resume { Begin::Resume(names) } else { Begin::Up(names) },
+                #[cfg(target_os = "linux")]
+                keeper: if orchestrate.kept { Some(leave_stdin().map_err(no_keeper)?) } else { None },
+                notify,
+            };
             match runtime::run(plan, layout, options) {
                 Ok(0) => Ok(()),
                 Ok(code) => Err(Failure::silent(code)),
@@ -132,9 +158,42 @@ pub fn orchestrate(orchestrate: &Orchestrate) -> Outcome {
 
 fn start(orchestrate: &Orchestrate) -> Result<(Plan, Layout), Failure> {
     let home = find::home()?;
-    let plan = config::load(&orchestrate.config, &home).map_err(|error| Failure::new(USAGE, error.to_string()))?;
+    let last = orchestrate.last_config.as_ref().filter(|_| orchestrate.resume);
+    let loaded = config::load(&orchestrate.config, &home);
+    // What runs goes on as it was while its file is being edited.
+    let plan = match (loaded, last) {
+        (Ok(plan), _) => plan,
+        (Err(error), Some(last)) if last.exists() => {
+            eprintln!("copo: {error}; going on with {}", last.display());
+            let plan = config::load_copy(last, &orchestrate.config, &home).map_err(unusable)?;
+            let layout = Layout::new(&home, &plan.application);
+            return Ok((plan, layout));
+        }
+        (Err(error), _) => return Err(unusable(error)),
+    };
     let layout = Layout::new(&home, &plan.application);
+    let copied = layout::prepare(&layout).and_then(|()| config::keep_copy(&orchestrate.config, &layout));
+    if let Err(error) = copied {
+        eprintln!("copo: cannot copy {}: {error}", orchestrate.config.display());
+    }
     Ok((plan, layout))
+}
+
+fn unusable(error: config::ConfigError) -> Failure {
+    Failure::new(USAGE, error.to_string())
+}
+
+/// The keeper's socket stands where stdin was; no child is to have it.
+#[cfg(target_os = "linux")]
+fn leave_stdin() -> io::Result<std::os::fd::OwnedFd> {
+    let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
+    rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
+    Ok(socket)
+}
+
+#[cfg(target_os = "linux")]
+fn no_keeper(error: io::Error) -> Failure {
+    Failure::io("speak to the keeper", &error)
 }
 
 #[cfg(unix)]

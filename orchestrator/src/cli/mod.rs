@@ -28,6 +28,7 @@ mod signals;
 mod terminal;
 mod udd;
 mod up;
+mod upgrade;
 mod wait;
 
 use std::process::ExitCode;
@@ -103,6 +104,7 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Bench(bench) => bench::run(bench),
         Command::Completions(completions) => about::completions(completions.shell),
         Command::Version(json) => about::version(place, json.json),
+        Command::Upgrade(upgrade) => upgrade::run(place, upgrade),
         Command::Orchestrate(orchestrate) => launch::orchestrate(orchestrate),
     }
 }

@@ -78,6 +78,7 @@ const LETTING_GO: Duration = Duration::from_secs(2);
 /// The orchestrator that runs already, if one does: one per application, from one file. One that was killed holds its lock
 /// until the kernel has taken it apart.
 fn running(plan: &Plan, layout: &Layout) -> Result<Option<Client>, Failure> {
+    revive(layout);
     let since = Instant::now();
     loop {
         let holder =
@@ -97,6 +98,19 @@ fn running(plan: &Plan, layout: &Layout) -> Result<Option<Client>, Failure> {
             Err(_) => thread::sleep(Duration::from_millis(5)),
         }
     }
+}
+
+/// A keeper that has given up, since no orchestrator came to answer, tries again: whoever wants the application up may
+/// have mended what was wrong.
+fn revive(layout: &Layout) {
+    #[cfg(target_os = "linux")]
+    if let Some(keeper) = lock::keeper(layout) {
+        copo_orchestrator::keeper::wake(keeper);
+        // Its answer, if any, is for those who ask next.
+        let _ = Target::of(layout.clone()).connect();
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = layout;
 }
 
 fn from_another_file(plan: &Plan, holder: &Holder) -> Failure {

@@ -27,13 +27,14 @@ mod tests;
 mod zone;
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 pub use error::{ConfigError, Position, Problem};
 pub use init::STARTER;
 pub use schema::schema;
 
+use crate::layout::{self, Layout};
 use crate::plan::Plan;
 use error::Found;
 
@@ -48,6 +49,22 @@ pub fn load(path: &Path, home: &Path) -> Result<Plan, ConfigError> {
     let config_path = absolute(path).map_err(|why| cannot_read(&why))?;
     let text = String::from_utf8(bytes).map_err(|why| not_utf8(path, &why))?;
     check(&text, config_path, home).map_err(|found| ConfigError::at(path, &text, found))
+}
+
+/// Keeps a copy of the file, which is right as it is now, for an orchestrator that takes another's place while it is not.
+pub fn keep_copy(path: &Path, layout: &Layout) -> io::Result<()> {
+    let new = layout.last_config().with_extension("new");
+    let text = fs::read(path)?;
+    layout::private_file().truncate(true).open(&new)?.write_all(&text)?;
+    fs::rename(new, layout.last_config())
+}
+
+/// Reads and checks a copy of the file at `path`, as if it lay there.
+pub fn load_copy(copy: &Path, path: &Path, home: &Path) -> Result<Plan, ConfigError> {
+    let cannot_read = |why: &dyn std::fmt::Display| ConfigError::whole(copy, format!("cannot read the file: {why}"));
+    let text = fs::read_to_string(copy).map_err(|why| cannot_read(&reason(&why)))?;
+    let config_path = absolute(path).map_err(|why| cannot_read(&why))?;
+    check(&text, config_path, home).map_err(|found| ConfigError::at(copy, &text, found))
 }
 
 /// All of [`load`] but the file.

@@ -61,6 +61,12 @@ impl Performer {
         found
     }
 
+    /// The main processes that were taken over.
+    pub(super) fn adopted(&self) -> Vec<u32> {
+        let is_left = |run: &&Run| matches!(*run.group, Members::Left(..));
+        self.runs.values().filter(is_left).map(|run| run.pid).collect()
+    }
+
     /// What is there of all runs that were noted.
     fn remains(left: &Left) -> BTreeMap<RunId, Remains> {
         let unknown = left.runs.values().filter(|noted| noted.main.is_none());
@@ -79,9 +85,12 @@ impl Performer {
         let Some(main) = main else { return Found::Ended { outcome: Outcome::Unknown } };
         let pid = main.pid;
         let ended = processes::outcome_of_zombie(&main);
-        if let Some(output) = main.output.and_then(|inode| processes::open_pipe(pid, inode, false)) {
-            let stdin = main.stdin.and_then(|inode| processes::open_pipe(pid, inode, true));
-            self.output.begin(&internal_name, output, stdin);
+        let open = |inode: u64, for_writing: bool| {
+            self.kept.open_pipe(inode, for_writing).or_else(|| processes::open_pipe(pid, inode, for_writing))
+        };
+        if let Some(output) = noted.output.and_then(|inode| open(inode, false)) {
+            let stdin = noted.stdin.and_then(|inode| open(inode, true));
+            self.output.begin(&internal_name, output, stdin.map(|end| (end, self.kept.stdin_closer(run))));
         }
         let is_new = self.journal.borrow().run(run) != Some(&noted);
         if is_new {
@@ -110,9 +119,11 @@ impl Performer {
         for stray in strays {
             let Some(of_run) = remains.remove(&stray.run) else { continue };
             let (hub, journal, hurry) = (Rc::clone(&self.hub), Rc::clone(&self.journal), Rc::clone(&hurry));
+            let (kept, pid) = (Rc::clone(&self.kept), of_run.main.as_ref().map_or(0, |main| main.pid));
             tasks.push(tokio::task::spawn_local(async move {
                 let run = stray.run;
                 stop(stray, of_run, &hurry, |facts| hub.report(facts)).await;
+                kept.release(run, pid);
                 journal.borrow_mut().forget_run(run);
             }));
         }
@@ -121,7 +132,7 @@ impl Performer {
 }
 
 fn main_of(pid: u32) -> Option<Main> {
-    processes::identity(pid).map(|(started, session)| Main { pid, started, session, output: None, stdin: None })
+    processes::identity(pid).map(|(started, session)| Main { pid, started, session })
 }
 
 /// Runs that are stopped since the plan has them no more.

@@ -1,11 +1,26 @@
 //! The loop: wait for an event, ask the supervisor, do what it says. The only caller of [`Orchestrator::handle`].
 
+use std::path::PathBuf;
+
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::clock::Clock;
 use super::deadline::Timer;
 use super::perform::Performer;
 use crate::supervisor::{Action, Event, Orchestrator};
+
+/// Why the loop has ended.
+pub(super) enum Turned {
+    /// Everything is over; the exit code of the application.
+    Over(u8),
+    /// Another orchestrator is to go on: of this binary, or of the same.
+    HandOver(Option<PathBuf>),
+}
+
+enum Next {
+    Event(Event),
+    HandOver(Option<PathBuf>),
+}
 
 /// What turns.
 pub(super) struct Driver {
@@ -17,23 +32,45 @@ pub(super) struct Driver {
 }
 
 impl Driver {
-    /// Turns until the supervisor says that everything is over; answers the exit code of the application.
-    pub(super) async fn drive(&mut self) -> u8 {
-        while let Some(event) = self.next_event().await {
-            let actions = self.orc.handle(self.clock.now(), event);
-            self.save();
-            if self.orc.is_going_down() {
-                self.performer.set_stopping();
-            }
-            for action in actions {
-                if action == Action::End {
-                    return self.orc.exit_code();
+    /// Turns until the supervisor says that everything is over, or another orchestrator is to go on.
+    pub(super) async fn drive(&mut self) -> Turned {
+        loop {
+            match self.next_event().await {
+                Next::Event(event) => {
+                    if self.handle(event) {
+                        return Turned::Over(self.orc.exit_code());
+                    }
                 }
-                self.performer.perform(action);
+                Next::HandOver(binary) => return self.hand_over(binary),
             }
-            self.timer.set(self.orc.next_deadline());
         }
-        self.orc.exit_code()
+    }
+
+    /// What was told until now is taken in, and written down.
+    fn hand_over(&mut self, binary: Option<PathBuf>) -> Turned {
+        while let Ok(event) = self.events.try_recv() {
+            if self.handle(event) {
+                return Turned::Over(self.orc.exit_code());
+            }
+        }
+        Turned::HandOver(binary)
+    }
+
+    /// Decides and does; whether everything is over.
+    fn handle(&mut self, event: Event) -> bool {
+        let actions = self.orc.handle(self.clock.now(), event);
+        self.save();
+        if self.orc.is_going_down() {
+            self.performer.set_stopping();
+        }
+        for action in actions {
+            if action == Action::End {
+                return true;
+            }
+            self.performer.perform(action);
+        }
+        self.timer.set(self.orc.next_deadline());
+        false
     }
 
     /// Before anything is done about it, what was decided is written down for the orchestrator that follows a kill.
@@ -46,10 +83,13 @@ impl Driver {
         }
     }
 
-    async fn next_event(&mut self) -> Option<Event> {
+    async fn next_event(&mut self) -> Next {
         tokio::select! {
-            event = self.events.recv() => event,
-            () = self.timer.reached() => Some(Event::DeadlineReached),
+            // There is always a sender: the performer has one.
+            Some(event) = self.events.recv() => Next::Event(event),
+            () = self.timer.reached() => Next::Event(Event::DeadlineReached),
+            binary = self.performer.hub.upgrade_requested() => Next::HandOver(Some(binary)),
+            () = self.performer.kept.lost() => Next::HandOver(None),
         }
     }
 }

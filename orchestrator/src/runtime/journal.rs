@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::layout;
 use crate::supervisor::{RunId, Saved};
 
 /// The newest form of the file that is written and read here; older ones are read, too.
@@ -30,6 +31,11 @@ pub(super) struct NotedRun {
     /// The port it was given.
     #[serde(default)]
     pub port: Option<u16>,
+    /// The pipes' inode numbers, where they can be found again.
+    #[serde(default)]
+    pub output: Option<u64>,
+    #[serde(default)]
+    pub stdin: Option<u64>,
     /// Once its program runs.
     #[serde(default)]
     pub main: Option<Main>,
@@ -42,11 +48,6 @@ pub(super) struct Main {
     /// When it started, in the system's own unit.
     pub started: u64,
     pub session: u32,
-    /// The pipes' inode numbers.
-    #[serde(default)]
-    pub output: Option<u64>,
-    #[serde(default)]
-    pub stdin: Option<u64>,
 }
 
 /// What an orchestrator that was killed has left.
@@ -224,11 +225,7 @@ fn write_whole(path: &Path, boot: &str, saved: Saved, runs: &BTreeMap<RunId, Not
     let line = Line { head: Some(head), saved: Some(saved), runs: runs.values().cloned().collect(), gone: None };
     let bytes = line.bytes()?;
     let new = path.with_extension("new");
-    let mut options = OpenOptions::new();
-    options.create(true).write(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(&new)?.write_all(&bytes)?;
+    layout::private_file().truncate(true).open(&new)?.write_all(&bytes)?;
     fs::rename(&new, path)?;
     // Windows renames no open file; for appending it is opened anew.
     Ok((OpenOptions::new().append(true).open(path)?, bytes.len() as u64))
@@ -240,7 +237,7 @@ mod tests {
     use crate::supervisor::RunSeed;
 
     fn noted(run: RunId) -> NotedRun {
-        let main = Main { pid: 7, started: 8, session: 9, output: Some(10), stdin: None };
+        let main = Main { pid: 7, started: 8, session: 9 };
         NotedRun {
             run,
             internal_name: "a-1".to_owned(),
@@ -248,6 +245,8 @@ mod tests {
             stop_signal: "SIGTERM".to_owned(),
             stop_grace: Duration::from_secs(10),
             port: None,
+            output: Some(10),
+            stdin: None,
             main: Some(main),
         }
     }

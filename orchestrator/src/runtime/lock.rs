@@ -64,6 +64,17 @@ pub fn holder(layout: &Layout) -> io::Result<Option<Holder>> {
     Err(io::Error::other(format!("{} is locked, but does not say by whom", path.display())))
 }
 
+/// The pid of the application's keeper, while one lives.
+#[must_use]
+pub fn keeper(layout: &Layout) -> Option<u32> {
+    let path = layout.keeper();
+    let file = OpenOptions::new().read(true).write(true).open(&path).ok()?;
+    if sys::try_shared(&file).ok()? {
+        return None;
+    }
+    std::fs::read_to_string(&path).ok()?.trim_end().parse().ok()
+}
+
 /// Takes the lock.
 ///
 /// # Errors

@@ -4,7 +4,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use crate::layout;
@@ -14,6 +14,9 @@ use super::log_times::TimeWriter;
 
 /// A line that does not end is cut after all when the file has become this many times as large as it should be.
 const LARGEST: u64 = 2;
+/// Moved at once, at most: a pipe of the largest size.
+#[cfg(target_os = "linux")]
+const LARGEST_SPLICE: u64 = 1024 * 1024;
 
 /// The open log of one instance, or of the orchestrator itself.
 #[derive(Debug)]
@@ -26,14 +29,16 @@ pub(super) struct Log {
     len: u64,
     at_line_start: bool,
     dropped: u64,
+    /// What comes next belongs into the next file.
+    is_due: bool,
 }
 
 impl Log {
     /// Opens a log to go on with it; `times_path` is where its time index stands, if it has one.
     pub(super) fn open(path: PathBuf, times_path: Option<PathBuf>, spec: LogSpec) -> io::Result<Self> {
-        let (file, len, at_line_start) = open_file(&path)?;
+        let (file, len, at_line_start) = open_file(&path, times_path.is_some())?;
         let times = times_path.as_deref().map(|path| TimeWriter::open(path, len)).transpose()?;
-        Ok(Self { path, times_path, spec, file, times, len, at_line_start, dropped: 0 })
+        Ok(Self { path, times_path, spec, file, times, len, at_line_start, dropped: 0, is_due: false })
     }
 
     /// Rotates by these settings from here on.
@@ -46,6 +51,9 @@ impl Log {
     /// # Errors
     /// It could not be written whole (a full disk): the rest is dropped and counted, since no process may be held up by it.
     pub(super) fn write(&mut self, chunk: &[u8], time: u64) -> io::Result<()> {
+        if self.is_due && !chunk.is_empty() {
+            self.rotate().inspect_err(|_| self.dropped += chunk.len() as u64)?;
+        }
         let mut rest = chunk;
         while !rest.is_empty() {
             let (now, later) = rest.split_at(self.cut(rest));
@@ -90,7 +98,7 @@ impl Log {
         }
         let mut rest = bytes;
         while !rest.is_empty() {
-            match self.file.write(rest) {
+            match write_at(&mut self.file, rest, self.len) {
                 Ok(0) => return Err(self.drop_rest(rest, io::ErrorKind::WriteZero.into())),
                 Ok(written) => {
                     self.at_line_start = rest[written - 1] == b'\n';
@@ -102,6 +110,65 @@ impl Log {
             }
         }
         Ok(())
+    }
+
+    /// Moves what lies in a pipe into the log, up to where a line or the file ends; says from where to where in the file.
+    ///
+    /// The kernel does it in one step: a kill leaves the bytes in the pipe or in the log, never in neither or both.
+    ///
+    /// # Errors
+    /// `WouldBlock` when the pipe is empty; anything else: it cannot be done in this way.
+    #[cfg(target_os = "linux")]
+    pub(super) fn splice(&mut self, pipe: std::os::fd::BorrowedFd<'_>, time: u64) -> io::Result<std::ops::Range<u64>> {
+        // Somebody may have emptied the file.
+        self.len = self.len.min(self.file.metadata()?.len());
+        let available = rustix::io::ioctl_fionread(pipe)?;
+        if self.is_due && available > 0 {
+            self.rotate()?;
+        }
+        let room = self.spec.size.saturating_sub(self.len);
+        let mut most = room.clamp(1, LARGEST_SPLICE);
+        if available > room {
+            (most, self.is_due) = self.cut_of(pipe, available)?;
+            if most == 0 {
+                return self.splice(pipe, time);
+            }
+        }
+        let (start, mut end) = (self.len, self.len);
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        rustix::pipe::splice(pipe, None, &self.file, Some(&mut end), most, rustix::pipe::SpliceFlags::NONBLOCK)?;
+        if end > start
+            && let Some(times) = &mut self.times
+        {
+            // Without its entry a line has the time of the one before: no reason to drop the line.
+            let _ = times.note(start, time);
+        }
+        self.is_due &= end - start == most as u64;
+        self.len = end;
+        Ok(start..end)
+    }
+
+    /// [`Self::cut`] of what lies in a pipe and stays there, and whether what follows belongs into the next file.
+    #[cfg(target_os = "linux")]
+    fn cut_of(&mut self, pipe: std::os::fd::BorrowedFd<'_>, available: u64) -> io::Result<(u64, bool)> {
+        use rustix::pipe::{SpliceFlags, fcntl_setpipe_size, tee};
+        let (mut copy, end) = io::pipe()?;
+        // As large as the other can be; a smaller one shows less at a time.
+        let _ = fcntl_setpipe_size(&end, usize::try_from(LARGEST_SPLICE).unwrap_or(usize::MAX));
+        let most = usize::try_from(available).unwrap_or(usize::MAX);
+        let mut bytes = vec![0; tee(pipe, &end, most, SpliceFlags::NONBLOCK)?];
+        copy.read_exact(&mut bytes)?;
+        self.at_line_start = self.len == 0 || self.read_back(self.len - 1..self.len)? == b"\n";
+        let cut = self.cut(&bytes);
+        Ok((cut as u64, cut < bytes.len()))
+    }
+
+    /// What stands in the current file.
+    #[cfg(target_os = "linux")]
+    pub(super) fn read_back(&self, range: std::ops::Range<u64>) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; usize::try_from(range.end - range.start).unwrap_or(0)];
+        std::os::unix::fs::FileExt::read_exact_at(&self.file, &mut bytes, range.start)?;
+        Ok(bytes)
     }
 
     fn drop_rest(&mut self, rest: &[u8], error: io::Error) -> io::Error {
@@ -116,16 +183,30 @@ impl Log {
             self.times = None;
             turn(times_path, self.spec.files)?;
         }
-        let (file, len, at_line_start) = open_file(&self.path)?;
+        let (file, len, at_line_start) = open_file(&self.path, self.times_path.is_some())?;
         self.times = self.times_path.as_deref().map(|path| TimeWriter::open(path, len)).transpose()?;
         (self.file, self.len, self.at_line_start) = (file, len, at_line_start);
+        self.is_due = false;
         Ok(())
     }
 }
 
-/// Opens a file for appending: with its length, and whether it ends with a whole line.
-fn open_file(path: &Path) -> io::Result<(File, u64, bool)> {
-    let mut file = layout::private_file().append(true).read(true).open(path)?;
+/// Appends; where several processes write, the system finds the end.
+#[cfg(unix)]
+fn write_at(file: &mut File, bytes: &[u8], end: u64) -> io::Result<usize> {
+    std::os::unix::fs::FileExt::write_at(file, bytes, end)
+}
+
+#[cfg(not(unix))]
+fn write_at(file: &mut File, bytes: &[u8], _end: u64) -> io::Result<usize> {
+    io::Write::write(file, bytes)
+}
+
+/// Opens a file for appending: with its length, and whether it ends with a whole line. One that is spliced into must not
+/// be open for appending by the system's lights.
+fn open_file(path: &Path, is_spliced_into: bool) -> io::Result<(File, u64, bool)> {
+    let appends = !(cfg!(target_os = "linux") && is_spliced_into);
+    let mut file = layout::private_file().append(appends).write(true).read(true).open(path)?;
     let len = file.metadata()?.len();
     let mut last = [b'\n'];
     if len > 0 {

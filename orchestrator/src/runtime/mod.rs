@@ -21,7 +21,10 @@ mod descriptors;
 mod driver;
 mod environment;
 mod group;
+#[cfg(target_os = "linux")]
+mod hand_over;
 mod journal;
+mod kept;
 mod limits;
 pub mod lock;
 pub mod log;
@@ -55,12 +58,19 @@ use tokio::task::LocalSet;
 use crate::layout::Layout;
 use crate::plan::Plan;
 use crate::server;
+use driver::Turned;
+use kept::Kept;
 use start::Started;
+
+pub use journal::FORMAT as STATE_FORM;
 
 /// What `copo up` asks of a new orchestrator.
 pub struct RunOptions {
     /// Why it starts.
     pub begin: Begin,
+    /// The other end of the keeper's socket, if there is a keeper.
+    #[cfg(target_os = "linux")]
+    pub keeper: Option<std::os::fd::OwnedFd>,
     /// Called once: when the server answers, or with the reason why it never will.
     pub notify: Box<dyn FnOnce(Result<(), String>)>,
 }
@@ -102,7 +112,9 @@ pub enum RunError {
 /// # Errors
 /// It could not start; `options.notify` was told the same.
 pub fn run(plan: Plan, layout: Layout, options: RunOptions) -> Result<u8, RunError> {
-    let RunOptions { begin, notify } = options;
+    #[cfg(target_os = "linux")]
+    let keeper = options.keeper;
+    let RunOptions { begin, notify, .. } = options;
     termination::reset_inherited();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -112,7 +124,11 @@ pub fn run(plan: Plan, layout: Layout, options: RunOptions) -> Result<u8, RunErr
         }
     };
     LocalSet::new().block_on(&runtime, async move {
-        match start::start(plan, layout, begin) {
+        #[cfg(target_os = "linux")]
+        let kept = Kept::new(keeper);
+        #[cfg(not(target_os = "linux"))]
+        let kept = Kept::new();
+        match start::start(plan, layout, begin, kept) {
             Ok(started) => {
                 notify(Ok(()));
                 Ok(live(started).await)
@@ -146,7 +162,15 @@ async fn live(started: Started) -> u8 {
         // The receiver is the driver's own.
         let _ = events.send(event);
     }
-    let exit_code = driver.drive().await;
+    driver.performer.kept.settle(&driver.performer.adopted());
+    let exit_code = match driver.drive().await {
+        Turned::Over(exit_code) => exit_code,
+        #[cfg(target_os = "linux")]
+        Turned::HandOver(binary) => return hand_over::hand_over(driver, lock, binary).await,
+        // Refused by the server, and there is no keeper to lose.
+        #[cfg(not(target_os = "linux"))]
+        Turned::HandOver(_) => 1,
+    };
     strays.end().await;
     #[cfg(target_os = "linux")]
     strays::end_all().await;
@@ -165,6 +189,7 @@ async fn live(started: Started) -> u8 {
         tracing::warn!("cannot empty the context in {}: {error}", layout.root().display());
     }
     driver.performer.journal.borrow().remove();
+    driver.performer.kept.end();
     tracing::info!("ended");
     drop(lock);
     exit_code

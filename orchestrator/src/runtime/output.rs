@@ -18,6 +18,7 @@ use tokio::task::LocalSet;
 use tokio::time::timeout;
 
 use super::clock;
+use super::kept::StdinCloser;
 use super::log::Log;
 use super::reports_file;
 use super::spawn::{OutputEnd, OutputReader, StdinEnd, StdinWriter};
@@ -40,7 +41,7 @@ pub(super) struct Output {
 
 enum Command {
     Open { internal_name: String, log: LogSpec },
-    Begin { internal_name: String, output: OutputEnd, stdin: Option<StdinEnd> },
+    Begin { internal_name: String, output: OutputEnd, stdin: Option<(StdinEnd, StdinCloser)> },
     Shut { internal_name: String },
     Finish { internal_name: String, done: oneshot::Sender<()> },
     Rest { internal_name: String },
@@ -69,7 +70,7 @@ impl Output {
     }
 
     /// A run of an opened instance has begun: copy what it writes.
-    pub(super) fn begin(&self, internal_name: &str, output: OutputEnd, stdin: Option<StdinEnd>) {
+    pub(super) fn begin(&self, internal_name: &str, output: OutputEnd, stdin: Option<(StdinEnd, StdinCloser)>) {
         self.say(Command::Begin { internal_name: internal_name.to_owned(), output, stdin });
     }
 
@@ -174,7 +175,7 @@ async fn work(layout: Layout, mut commands: mpsc::UnboundedReceiver<Command>) {
 }
 
 impl Instance {
-    fn begin(&mut self, output: OutputEnd, stdin: Option<StdinEnd>, buffer: &Rc<RefCell<Vec<u8>>>) {
+    fn begin(&mut self, output: OutputEnd, stdin: Option<(StdinEnd, StdinCloser)>, buffer: &Rc<RefCell<Vec<u8>>>) {
         match OutputReader::new(output) {
             Ok(reader) => {
                 if let Some(size) = self.sinks.terminal_size.get() {
@@ -186,8 +187,9 @@ impl Instance {
             }
             Err(error) => tracing::error!("cannot read the output of {}: {error}", self.sinks.internal_name),
         }
-        let writer = stdin.map(StdinWriter::new).transpose();
-        let writer = writer.inspect_err(|error| tracing::error!("cannot use the stdin of a child: {error}"));
+        let writer = stdin.map(|(end, closer)| Ok((StdinWriter::new(end)?, closer))).transpose();
+        let writer =
+            writer.inspect_err(|error: &io::Error| tracing::error!("cannot use the stdin of a child: {error}"));
         if let Some(stdio) = &self.sinks.stdio {
             stdio.begin(writer.ok().flatten());
         }
@@ -237,6 +239,47 @@ impl Sinks {
         .ok()
     }
 
+    /// Takes what has come; without a copy, where that is possible. 0 at the end.
+    fn take(&self, reader: &OutputReader, buffer: &mut [u8]) -> io::Result<usize> {
+        #[cfg(target_os = "linux")]
+        match reader.try_with(|pipe| self.splice(pipe)) {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => {}
+            spliced => return spliced,
+        }
+        let read = reader.try_read(buffer)?;
+        if read > 0 {
+            self.write(&buffer[..read]);
+        }
+        Ok(read)
+    }
+
+    /// Takes what lies in the pipe at the end of a run, and does not wait for more.
+    #[cfg(target_os = "linux")]
+    fn take_last(&self, reader: &OutputReader) {
+        let (pipe, mut left) = reader.pipe();
+        while left > 0 {
+            match self.splice(pipe) {
+                Ok(spliced) if spliced > 0 => left = left.saturating_sub(spliced as u64),
+                Ok(_) | Err(_) => return,
+            }
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    fn splice(&self, pipe: std::os::fd::BorrowedFd<'_>) -> io::Result<usize> {
+        let mut log = self.log.borrow_mut();
+        if log.is_none() && rustix::io::ioctl_fionread(pipe)? > 0 {
+            *log = self.open_log();
+        }
+        // While it takes nothing, what is read is dropped and counted.
+        let log = log.as_mut().filter(|_| !self.is_failing.get()).ok_or(io::ErrorKind::Unsupported)?;
+        let range = log.splice(pipe, clock::wall())?;
+        if let Some(stdio) = self.stdio.as_ref().filter(|stdio| stdio.has_readers()) {
+            stdio.written(&log.read_back(range.clone())?);
+        }
+        Ok(usize::try_from(range.end - range.start).unwrap_or(usize::MAX))
+    }
+
     fn write(&self, chunk: &[u8]) {
         let mut log = self.log.borrow_mut();
         if log.is_none() {
@@ -281,6 +324,8 @@ async fn copy(
         }
     };
     // Not the shared buffer, which others read into while this one waits.
+    #[cfg(target_os = "linux")]
+    sinks.take_last(&reader);
     let mut last = vec![0; LAST_CHUNK];
     reader.drain(&mut last, |chunk| sinks.write(chunk)).await;
     sinks.terminal_size.set(reader.terminal_size());
@@ -295,12 +340,8 @@ async fn copy(
 
 /// Copies one chunk; false at the end.
 fn copy_some(reader: &OutputReader, sinks: &Sinks, buffer: &mut [u8]) -> bool {
-    match reader.try_read(buffer) {
-        Ok(0) => false,
-        Ok(read) => {
-            sinks.write(&buffer[..read]);
-            true
-        }
+    match sinks.take(reader, buffer) {
+        Ok(taken) => taken > 0,
         Err(error) => matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted),
     }
 }

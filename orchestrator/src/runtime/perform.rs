@@ -17,6 +17,7 @@ use super::cgroup::{Cgroup, Cgroups};
 use super::environment::Environment;
 use super::group::{Members, Orphans};
 use super::journal::{Journal, Main, NotedRun};
+use super::kept::Kept;
 use super::limits::LimitNotes;
 use super::output::Output;
 use super::pids;
@@ -58,6 +59,7 @@ pub(super) struct Performer {
     pub(super) journal: Rc<RefCell<Journal>>,
     /// What the next orchestrator is to know of schedules.
     pub(super) schedules: Schedules,
+    pub(super) kept: Rc<Kept>,
 }
 
 /// A run whose group may still hold something.
@@ -144,6 +146,7 @@ impl Performer {
             Err(SpawnError { reason, is_final }) => {
                 self.hub.fence(run);
                 self.journal.borrow_mut().forget_run(run);
+                self.kept.release(run, 0);
                 let reason = format!("cannot start {internal_name}: {reason}");
                 tracing::warn!("{reason}");
                 self.tell(Event::SpawnFailed { run, reason, is_final });
@@ -178,15 +181,17 @@ impl Performer {
         if let Some(time) = spawn.scheduled_time {
             env.set(names::SCHEDULED_TIME, time.to_string());
         }
-        self.journal.borrow_mut().note_run(NotedRun {
+        let noted = NotedRun {
             run: spawn.run,
             internal_name: internal_name.to_owned(),
             token: token.clone(),
             stop_signal: spec.stop_signal.clone(),
             stop_grace: spec.stop_grace,
             port: port.map(|(_, number)| number),
+            output: None,
+            stdin: None,
             main: None,
-        });
+        };
         self.hub.admit(Identity {
             token,
             run: spawn.run,
@@ -197,7 +202,7 @@ impl Performer {
         if let Some(facts) = self.limit_notes.note(spec, self.why_no_limits()) {
             self.hub.report(facts);
         }
-        self.spawner.spawn(&Launch {
+        let launch = Launch {
             program: spec.executable_path.clone(),
             script: spec.file_path.clone(),
             args: spec.args.iter().chain(&spawn.args).cloned().collect(),
@@ -208,6 +213,12 @@ impl Performer {
             attributes,
             #[cfg(target_os = "linux")]
             cgroup: self.cgroup(internal_name, spec)?,
+        };
+        // Before its program starts, so that a kill at any moment leaves nothing unknown and no pipe without a reader.
+        self.spawner.spawn(&launch, &|output, stdin| {
+            let (of_output, of_stdin) = (processes::inode(output), stdin.and_then(processes::inode));
+            self.journal.borrow_mut().note_run(NotedRun { output: of_output, stdin: of_stdin, ..noted.clone() });
+            self.kept.hold(spawn.run, output, stdin);
         })
     }
 
@@ -246,14 +257,14 @@ impl Performer {
 
     fn started(&mut self, run: RunId, instance: Instance, internal_name: String, spawned: Spawned) {
         let Spawned { pid, child, group, output, stdin } = spawned;
-        self.note_main(run, pid, processes::inode(&output), stdin.as_ref().and_then(processes::inode));
+        self.note_main(run, pid);
         self.leaders.0.borrow_mut().insert(pid);
         self.output.open(&internal_name, self.plan.process(instance.prc).log);
         #[cfg(unix)]
         if self.plan.process(instance.prc).stdin == Stdin::Terminal {
             terminal::publish(&self.layout, &internal_name, &output);
         }
-        self.output.begin(&internal_name, output, stdin);
+        self.output.begin(&internal_name, output, stdin.map(|end| (end, self.kept.stdin_closer(run))));
         pids::write(&self.layout, &internal_name, pid);
         self.tell(Event::Spawned { run, pid });
         self.runs.insert(run, Run { internal_name, pid, group: Rc::new(Members::Own(group)) });
@@ -264,10 +275,10 @@ impl Performer {
         });
     }
 
-    fn note_main(&self, run: RunId, pid: u32, output: Option<u64>, stdin: Option<u64>) {
+    fn note_main(&self, run: RunId, pid: u32) {
         let mut journal = self.journal.borrow_mut();
         if let (Some((started, session)), Some(noted)) = (processes::identity(pid), journal.run(run).cloned()) {
-            journal.note_run(NotedRun { main: Some(Main { pid, started, session, output, stdin }), ..noted });
+            journal.note_run(NotedRun { main: Some(Main { pid, started, session }), ..noted });
         }
     }
 
@@ -293,7 +304,7 @@ impl Performer {
             return;
         };
         let (layout, output, leaders) = (self.layout.clone(), Rc::clone(&self.output), self.leaders.clone());
-        let journal = Rc::clone(&self.journal);
+        let (journal, kept) = (Rc::clone(&self.journal), Rc::clone(&self.kept));
         tokio::task::spawn_local(async move {
             group.end(&leaders).await;
             leaders.0.borrow_mut().remove(&pid);
@@ -303,6 +314,7 @@ impl Performer {
             pids::remove(&layout, &internal_name);
             #[cfg(unix)]
             terminal::withdraw(&layout, &internal_name);
+            kept.release(run, pid);
             journal.borrow_mut().forget_run(run);
             let _ = events.send(Event::GroupGone { run });
         });

@@ -1,7 +1,7 @@
 //! Everything an orchestrator has in hand before it may say that it runs.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,7 +17,8 @@ use super::deadline::Timer;
 use super::driver::Driver;
 use super::environment::Environment;
 use super::group::Orphans;
-use super::journal::{self, Journal, Left};
+use super::journal::{self, Journal, Left, NotedRun};
+use super::kept::Kept;
 use super::limits::LimitNotes;
 use super::lock::{self, Lock, LockError};
 use super::output::Output;
@@ -30,7 +31,7 @@ use crate::context::Context;
 use crate::layout::{self, Layout};
 use crate::plan::Plan;
 use crate::server::{self, About, Hub, Listener};
-use crate::supervisor::{Event, Found, Orchestrator, RunId, RunSeed};
+use crate::supervisor::{Event, Found, Orchestrator, RunId, RunSeed, Stray};
 
 /// An orchestrator that only needs to be set going.
 pub(super) struct Started {
@@ -47,9 +48,10 @@ pub(super) struct Started {
 }
 
 /// Takes the lock, opens the context and the server, and makes what is needed around them.
-pub(super) fn start(plan: Plan, layout: Layout, begin: Begin) -> Result<Started, RunError> {
+pub(super) fn start(plan: Plan, layout: Layout, begin: Begin, kept: io::Result<Kept>) -> Result<Started, RunError> {
     let application = plan.application.clone();
     let fail = |reason: String| RunError::Start { application: application.clone(), reason };
+    let kept = kept.map_err(|error| fail(format!("cannot speak to its keeper: {error}")))?;
     layout::prepare(&layout).map_err(|error| fail(error.to_string()))?;
     let lock = lock::acquire(&layout, &plan.config_path).map_err(|error| match error {
         LockError::Held(holder) => {
@@ -84,7 +86,8 @@ pub(super) fn start(plan: Plan, layout: Layout, begin: Begin) -> Result<Started,
     let cgroups =
         Rc::new(Cgroups::find(&layout, plan.processes.iter().any(|process| process.attributes.wants_controllers())));
     let plan = Arc::new(plan);
-    let (mut orc, strays) = Orchestrator::restore(Arc::clone(&plan), RunSeed::new(seed), left.saved.clone());
+    let (mut orc, mut strays) = Orchestrator::restore(Arc::clone(&plan), RunSeed::new(seed), left.saved.clone());
+    strays.extend(being_stopped(&orc, &strays, &left));
     let journal = Journal::begin(layout.state(), boot::id(), orc.saved(), left.runs.clone())
         .map_err(|error| fail(format!("cannot write {}: {error}", layout.state().display())))?;
     let schedules = Schedules::read(layout.schedules());
@@ -110,8 +113,10 @@ pub(super) fn start(plan: Plan, layout: Layout, begin: Begin) -> Result<Started,
         runs: HashMap::new(),
         journal: Rc::new(RefCell::new(journal)),
         schedules,
+        kept: Rc::new(kept),
     };
-    let live: Vec<_> = orc.live_runs().collect();
+    let mut live: Vec<_> = orc.live_runs().collect();
+    live.sort_by_key(|live| live.instance);
     let first = begins.into_events(performer.take_over_all(&live, &left));
     let strays = performer.stop_strays(strays, &left);
     let driver = Driver { orc, events, clock, timer, performer };
@@ -161,6 +166,19 @@ fn what_was_left(layout: &Layout, begin: &Begin) -> Result<(Begins, Left), Strin
     Ok((Begins { goes_on: true, up: Some(names.clone()) }, left))
 }
 
+/// Runs that the plan had no place for already when they were noted last.
+fn being_stopped(orc: &Orchestrator, strays: &[Stray], left: &Left) -> Vec<Stray> {
+    let known: HashSet<RunId> =
+        orc.live_runs().map(|live| live.run).chain(strays.iter().map(|stray| stray.run)).collect();
+    let unknown = left.runs.values().filter(|noted| !known.contains(&noted.run));
+    let stray = |noted: &NotedRun| Stray {
+        run: noted.run,
+        process: name::split_internal(&noted.internal_name).map_or_else(String::new, |(process, _)| process.to_owned()),
+        internal_name: noted.internal_name.clone(),
+    };
+    unknown.map(stray).collect()
+}
+
 /// The context, recovered, with the headers of the file.
 fn open_context(plan: &Plan, layout: &Layout) -> Result<(Context, Vec<String>), String> {
     let mut context = Context::open(&layout.context(), &plan.context, &boot::id(), clock::wall())
@@ -198,6 +216,7 @@ fn about(plan: &Plan) -> About {
         application: plan.application.clone(),
         config_path: plan.config_path.display().to_string(),
         started_at: clock::wall(),
+        state_form: journal::FORMAT,
     }
 }
 

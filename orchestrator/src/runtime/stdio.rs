@@ -26,6 +26,7 @@ use tokio::sync::Notify;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
+use super::kept::StdinCloser;
 use super::spawn::StdinWriter;
 
 /// How far a reader may fall behind, in bytes.
@@ -52,6 +53,8 @@ struct Shared {
     resting: Cell<bool>,
     readers: Cell<usize>,
     stdin: RefCell<Option<Rc<StdinWriter>>>,
+    /// Tells whoever else holds the run's stdin that it is closed.
+    closer: RefCell<Option<StdinCloser>>,
     stdin_changed: Notify,
     connections: RefCell<BTreeSet<u64>>,
 }
@@ -75,11 +78,18 @@ impl Stdio {
             resting: Cell::new(false),
             readers: Cell::new(0),
             stdin: RefCell::new(None),
+            closer: RefCell::new(None),
             stdin_changed: Notify::new(),
             connections: RefCell::default(),
         });
         let listening = tokio::task::spawn_local(accept(listener, Rc::clone(&shared)));
         Ok(Self { shared, listening: Some(listening), path: path.to_owned() })
+    }
+
+    /// Does anyone follow?
+    #[cfg(target_os = "linux")]
+    pub(super) fn has_readers(&self) -> bool {
+        self.shared.readers.get() > 0
     }
 
     /// Passes on what the instance wrote.
@@ -89,14 +99,16 @@ impl Stdio {
     }
 
     /// A run has begun.
-    pub(super) fn begin(&self, stdin: Option<StdinWriter>) {
+    pub(super) fn begin(&self, stdin: Option<(StdinWriter, StdinCloser)>) {
         self.shared.resting.set(false);
         self.set_stdin(stdin);
     }
 
     /// Connects those attached to the stdin of a run, or disconnects them from it.
-    pub(super) fn set_stdin(&self, stdin: Option<StdinWriter>) {
-        self.shared.set_stdin(stdin.map(Rc::new));
+    pub(super) fn set_stdin(&self, stdin: Option<(StdinWriter, StdinCloser)>) {
+        let (writer, closer) = stdin.unzip();
+        *self.shared.closer.borrow_mut() = closer;
+        self.shared.set_stdin(writer.map(Rc::new));
     }
 
     /// No run follows by itself: those who read now get what they have not read yet, and then the end.
@@ -256,7 +268,12 @@ async fn receive(mut from: &Stream, connection: u64, shared: &Shared) {
     if shared.is_first(connection) {
         match shared.end_key() {
             Some(key) => feed(&[key], shared).await,
-            None => shared.set_stdin(None),
+            None => {
+                shared.set_stdin(None);
+                if let Some(closer) = shared.closer.borrow_mut().take() {
+                    closer();
+                }
+            }
         }
     }
     // It still reads; but it has nothing to say any more, and someone else may have.

@@ -85,6 +85,10 @@ fn decide(hub: &Rc<Hub>, line: &Line, kind: request::Kind) -> Result<Answer, v1:
         Kind::Restart(v1::Restart { names }) => control(line, Command::Restart { names }),
         Kind::Trigger(v1::Trigger { name, args, wait }) => control(line, Command::Trigger { name, args, wait }),
         Kind::Kill(v1::Kill { name, signal }) => control(line, kill(name, &signal)?),
+        Kind::Upgrade(v1::Upgrade { binary }) => {
+            check_control(line, "upgrade the orchestrator")?;
+            upgrade(hub, binary).map(|()| DONE)
+        }
         Kind::Scale(v1::Scale { to }) => {
             let to = to.into_iter().map(|v1::Replicas { process, replicas }| (process, replicas)).collect();
             control(line, Command::Scale { to })
@@ -104,6 +108,23 @@ fn begin_converge(hub: &Rc<Hub>, line: &Rc<Line>, id: u64, request: v1::Converge
     check_not_fenced(line, "bring up the application")?;
     converge::converge(hub, line, id, request);
     Ok(Answer::Later)
+}
+
+/// Only where a keeper takes in what runs meanwhile can another orchestrator take over.
+#[cfg(target_os = "linux")]
+fn upgrade(hub: &Hub, binary: String) -> Result<(), v1::Error> {
+    let path = std::path::PathBuf::from(&binary);
+    if !path.is_absolute() || !path.is_file() {
+        let message = format!("cannot upgrade the orchestrator to {binary:?}: there is no such file");
+        return Err(error(ErrorCode::InvalidArgument, message));
+    }
+    hub.upgrade_to(path);
+    Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn upgrade(_hub: &Hub, _binary: String) -> Result<(), v1::Error> {
+    Err(error(ErrorCode::Unsupported, "cannot upgrade the orchestrator: only on Linux does what runs outlive it"))
 }
 
 fn newest(hub: &Rc<Hub>, key: Option<&str>) -> Result<Answer, v1::Error> {

@@ -19,6 +19,12 @@ pub struct Instance {
 pub struct RunId(uuid::Uuid);
 
 impl RunId {
+    /// Its sixteen bytes.
+    #[must_use]
+    pub fn bytes(self) -> [u8; 16] {
+        self.0.into_bytes()
+    }
+
     /// Reads a RunId as written by [`fmt::Display`].
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {

@@ -22,7 +22,12 @@ pub fn orchestrate(config: &Path) {
     let home = PathBuf::from(std::env::var_os("COPO_HOME").expect("the test sets it"));
     let plan = config::load(config, &home).unwrap_or_else(|error| panic!("{error:?}"));
     let layout = Layout::new(&home, &plan.application);
-    let options = RunOptions { begin: Begin::Up(Vec::new()), notify: notify::starter() };
+    let options = RunOptions {
+        begin: Begin::Up(Vec::new()),
+        #[cfg(target_os = "linux")]
+        keeper: None,
+        notify: notify::starter(),
+    };
     if runtime::run(plan, layout, options).is_err() {
         std::process::exit(1);
     }

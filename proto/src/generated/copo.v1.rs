@@ -386,6 +386,9 @@ pub struct OrchestratorStatus {
     /// It has been asked to end.
     #[prost(bool, tag = "6")]
     pub stopping: bool,
+    /// Form of the state that it leaves for the orchestrator that follows it.
+    #[prost(uint32, tag = "7")]
+    pub state_form: u32,
 }
 /// Ask for the state of all processes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -587,6 +590,13 @@ pub struct Down {
     /// Empty the context as well.
     #[prost(bool, tag = "3")]
     pub purge: bool,
+}
+/// Put another binary in the place of the orchestrator. What runs goes on, and connections are lost for a moment.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Upgrade {
+    /// Its absolute path.
+    #[prost(string, tag = "1")]
+    pub binary: ::prost::alloc::string::String,
 }
 /// Change how many instances processes have. It holds until copo.toml is read again.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -856,7 +866,7 @@ pub struct Request {
     /// What is asked. An arm the orchestrator does not know is answered UNSUPPORTED.
     #[prost(
         oneof = "request::Kind",
-        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 16, 17, 18, 19, 20, 21, 22, 23, 24, 30, 31"
+        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 16, 17, 18, 19, 20, 21, 22, 23, 24, 30, 31, 34"
     )]
     pub kind: ::core::option::Option<request::Kind>,
 }
@@ -926,6 +936,9 @@ pub mod request {
         /// Bring what runs in line with copo.toml. Answered by Changes when it is done.
         #[prost(message, tag = "31")]
         Converge(super::Converge),
+        /// Put another binary in the orchestrator's place. Answered by Done when it begins.
+        #[prost(message, tag = "34")]
+        Upgrade(super::Upgrade),
     }
 }
 /// Append one record.

@@ -168,6 +168,7 @@ pub(super) fn body(request: &Request) -> Option<Body<'_>> {
         | request::Kind::Kill(_)
         | request::Kind::Wait(_)
         | request::Kind::Down(_)
+        | request::Kind::Upgrade(_)
         | request::Kind::Scale(_)
         | request::Kind::Converge(_) => None,
     }

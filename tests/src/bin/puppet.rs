@@ -4,7 +4,8 @@
 //! `append PATH TEXT`, `env NAME` (prints it), `args` (prints the rest), `on-term CODE` (exit with it on SIGTERM),
 //! `ignore-term`, `grandchild` (a sleeping child that ignores SIGTERM; prints its pid), `stray` (one in a session of its
 //! own), `daemon` (one whose parent has ended as well), `bare-daemon` (one that has an empty environment, too), `lines N` (prints N numbered
-//! lines), `send KEY TEXT`, `send-many N`, `ready`, `report TEXT`, `wait-stop`, `follow PATTERN N` (prints N records),
+//! lines), `lines-until PATH` and `send-until PATH` (until there is such a file; the second writes how many to `sent`),
+//! `send KEY TEXT`, `send-many N`, `ready`, `report TEXT`, `wait-stop`, `follow PATTERN N` (prints N records),
 //! `cat` (stdin to stdout), `cwd` (prints it), `pid` (prints it), `ids` (prints as whom it runs, and its limits),
 //! `terminal` (prints which of its streams are one), `wait-size COLUMNSxROWS` (of its terminal; prints it).
 
@@ -41,6 +42,8 @@ fn perform(verb: &str, args: &mut impl Iterator<Item = String>) {
         "bare-daemon" => run_to_its_end("bare-stray"),
         "ids" => say(&ids()),
         "lines" => lines(next().parse().expect("a count")),
+        "lines-until" => lines_until(&next()),
+        "send-until" => send_until(&next()),
         "send" => client().udd_send_key_sync(&next(), next().as_bytes()).map(drop).expect("the record is taken"),
         "send-many" => send_many(next().parse().expect("a count")),
         "ready" => client().ready().expect("readiness is taken"),
@@ -89,6 +92,32 @@ fn lines(count: u64) {
         writeln!(out, "line {i}").expect("stdout is open");
     }
     out.flush().expect("stdout is open");
+}
+
+fn lines_until(path: &str) {
+    let mut out = std::io::stdout().lock();
+    for i in (0u64..).step_by(100) {
+        let lines: String = (i..i + 100).map(|n| format!("line {n}\n")).collect();
+        out.write_all(lines.as_bytes()).expect("stdout is open");
+        // A hundred thousand lines a second are enough.
+        std::thread::sleep(Duration::from_millis(1));
+        if std::path::Path::new(path).exists() {
+            return;
+        }
+    }
+}
+
+fn send_until(path: &str) {
+    let mut sent = 0u64;
+    while !std::path::Path::new(path).exists() {
+        client().udd_send_key("many", sent.to_string().as_bytes()).expect("the record is accepted");
+        sent += 1;
+        if sent.is_multiple_of(50) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+    client().flush().expect("all are acknowledged");
+    std::fs::write("sent", format!("{sent}\n")).expect("the file can be written");
 }
 
 fn send_many(count: u64) {

@@ -331,7 +331,6 @@ fn a_restarted_orchestrator_loses_and_doubles_nothing(actor: &Actor) {
     kill_9(pid);
     eventually("it is dead", || !is_alive(pid));
     app.write("go", "");
-    app.up();
     assert_eq!(lines_of(publisher), [""; 0]);
     let wanted: Vec<String> = (0..500).chain(0..500).map(|i| format!("record @actor k {i}")).collect();
     assert_eq!(lines_of(follower), wanted);

@@ -59,6 +59,9 @@ pub(super) struct Launch {
     pub cgroup: Option<Cgroup>,
 }
 
+/// Is shown our ends of a child's pipes before its program starts.
+pub(super) type Hold<'a> = dyn Fn(&OutputEnd, Option<&StdinEnd>) + 'a;
+
 /// A program that runs.
 #[derive(Debug)]
 pub(super) struct Spawned {
@@ -123,13 +126,13 @@ impl Spawner {
         Ok(Self { sys: sys::Spawner::new()? })
     }
 
-    /// Starts a program.
-    pub(super) fn spawn(&self, launch: &Launch) -> Result<Spawned, SpawnError> {
+    /// Starts a program; `hold` is shown our ends of its pipes before.
+    pub(super) fn spawn(&self, launch: &Launch, hold: &Hold<'_>) -> Result<Spawned, SpawnError> {
         let program = find(launch)?;
         if let Some(script) = launch.script.as_deref().filter(|script| !script.exists()) {
             return Err(SpawnError::lasting(format!("{}: no such file", script.display())));
         }
-        self.sys.spawn(&program, launch).map_err(|obstacle| match obstacle {
+        self.sys.spawn(&program, launch, hold).map_err(|obstacle| match obstacle {
             Obstacle::Program(error) => explain(launch, &program, &error),
             #[cfg(unix)]
             Obstacle::Attribute(reason) => SpawnError::lasting(reason),

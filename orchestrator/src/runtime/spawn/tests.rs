@@ -40,7 +40,7 @@ fn on_a_runtime<T>(test: impl AsyncFnOnce() -> T) -> T {
 fn refused(launch: &Launch) -> (String, bool) {
     on_a_runtime(async || {
         let refusals = spawners().map(|spawner| {
-            let error = spawner.spawn(launch).expect_err("cannot be started");
+            let error = spawner.spawn(launch, &|_, _| {}).expect_err("cannot be started");
             (error.reason, error.is_final)
         });
         assert_eq!(refusals[0], refusals[1]);
@@ -60,7 +60,7 @@ fn shell(script: &str) -> [(String, Outcome); 2] {
 }
 
 async fn run(spawner: &Spawner, asked: &Launch) -> (String, Outcome) {
-    let spawned = spawner.spawn(asked).expect("it starts");
+    let spawned = spawner.spawn(asked, &|_, _| {}).expect("it starts");
     assert!(spawned.group.signal("SIGCONT").is_ok(), "it leads a group");
     let reader = OutputReader::new(spawned.output).expect("a pipe");
     let outcome = spawned.child.wait().await;

@@ -7,7 +7,7 @@
 
 use std::io;
 use std::mem::ManuallyDrop;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -21,7 +21,7 @@ use tokio::io::unix::AsyncFd;
 
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 use super::clone::{Cloner, Ends};
-use super::{Launch, Obstacle, Spawned};
+use super::{Hold, Launch, Obstacle, Spawned};
 use crate::plan::Stdin;
 use crate::runtime::child::Child;
 use crate::runtime::descriptors::Descriptors;
@@ -67,8 +67,9 @@ impl Spawner {
         Ok(spawner)
     }
 
-    pub(super) fn spawn(&self, program: &Path, launch: &Launch) -> Result<Spawned, Obstacle> {
+    pub(super) fn spawn(&self, program: &Path, launch: &Launch, hold: &Hold<'_>) -> Result<Spawned, Obstacle> {
         let Streams { ours: (output, stdin), theirs: (child_output, child_stdin) } = Streams::of(launch)?;
+        hold(&output, stdin.as_ref());
         let (pid, child) = self.start(program, launch, child_output, child_stdin)?;
         Ok(Spawned { pid, child, group: group(pid, launch), output, stdin })
     }
@@ -219,17 +220,31 @@ impl OutputReader {
 
     /// Reads what is there; `WouldBlock` when nothing is, 0 at the end.
     pub(in crate::runtime) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.pipe.try_io(Interest::READABLE, |pipe| match read(pipe, buffer) {
+        self.try_with(|pipe| match read(pipe, buffer) {
             // How Linux says that nobody has a terminal open any more.
             Err(Errno::IO) if self.is_terminal => Ok(0),
             read => Ok(read?),
-        })?;
+        })
+    }
+
+    /// Takes what is there in another way.
+    pub(in crate::runtime) fn try_with(
+        &self,
+        take: impl FnOnce(BorrowedFd<'_>) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let taken = self.pipe.try_io(Interest::READABLE, |pipe| take(pipe.as_fd()))?;
         #[cfg(target_os = "linux")]
-        if read >= 64 * 1024 && !self.is_large.replace(true) {
+        if taken >= 64 * 1024 && !self.is_large.replace(true) {
             // Refused when this user has too many pages in pipes already; then it stays as it is.
             let _ = rustix::pipe::fcntl_setpipe_size(self.pipe.get_ref(), LARGE_PIPE);
         }
-        Ok(read)
+        Ok(taken)
+    }
+
+    /// The pipe itself, and how much lies in it.
+    #[cfg(target_os = "linux")]
+    pub(in crate::runtime) fn pipe(&self) -> (BorrowedFd<'_>, u64) {
+        (self.pipe.get_ref().as_fd(), ioctl_fionread(self.pipe.get_ref()).unwrap_or(0))
     }
 
     /// Reads what is in the pipe now to the end, and does not wait for more: a stray process may hold the other end.

@@ -19,7 +19,7 @@ use windows_sys::Win32::Storage::FileSystem::{
 use windows_sys::Win32::System::Pipes::{CreateNamedPipeW, PIPE_REJECT_REMOTE_CLIENTS, PIPE_TYPE_BYTE};
 use windows_sys::Win32::System::Threading::{CREATE_NEW_PROCESS_GROUP, CREATE_SUSPENDED};
 
-use super::{Launch, Obstacle, Spawned};
+use super::{Hold, Launch, Obstacle, Spawned};
 use crate::plan::Stdin;
 use crate::runtime::child::Child;
 use crate::runtime::group::Group;
@@ -50,12 +50,12 @@ impl Spawner {
     }
 
     #[allow(clippy::unused_self, reason = "as elsewhere")]
-    pub(super) fn spawn(&self, program: &Path, launch: &Launch) -> Result<Spawned, Obstacle> {
-        spawn(program, launch).map_err(Obstacle::from)
+    pub(super) fn spawn(&self, program: &Path, launch: &Launch, hold: &Hold<'_>) -> Result<Spawned, Obstacle> {
+        spawn(program, launch, hold).map_err(Obstacle::from)
     }
 }
 
-fn spawn(program: &Path, launch: &Launch) -> io::Result<Spawned> {
+fn spawn(program: &Path, launch: &Launch, hold: &Hold<'_>) -> io::Result<Spawned> {
     let (output, child_output) = pipe(PIPE_ACCESS_INBOUND)?;
     let (stdin, child_stdin) = match launch.stdin {
         Stdin::Null => (None, Stdio::null()),
@@ -66,6 +66,7 @@ fn spawn(program: &Path, launch: &Launch) -> io::Result<Spawned> {
         // Refused by `config`.
         Stdin::Terminal => return Err(io::ErrorKind::Unsupported.into()),
     };
+    hold(&output, stdin.as_ref());
     let mut process = Command::new(program)
         .args(&launch.script)
         .args(&launch.args)

@@ -9,6 +9,7 @@ mod waiting;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -45,6 +46,8 @@ pub struct About {
     pub config_path: String,
     /// When it started, microseconds since the Unix epoch.
     pub started_at: u64,
+    /// Form of the state that it leaves for the next one.
+    pub state_form: u32,
 }
 
 /// What the sessions and the driver share; see the module.
@@ -78,6 +81,8 @@ pub struct Hub {
     is_closed: Cell<bool>,
     is_stopping: Cell<bool>,
     purges: Cell<bool>,
+    upgrade: RefCell<Option<PathBuf>>,
+    upgrade_asked: Notify,
 }
 
 /// What the driver does.
@@ -127,6 +132,8 @@ impl Hub {
             is_closed: Cell::new(false),
             is_stopping: Cell::new(false),
             purges: Cell::new(false),
+            upgrade: RefCell::default(),
+            upgrade_asked: Notify::new(),
         })
     }
 
@@ -198,6 +205,16 @@ impl Hub {
     #[must_use]
     pub fn purge_requested(&self) -> bool {
         self.purges.get()
+    }
+
+    /// Until someone asks that another binary takes the place of this orchestrator; its path.
+    pub async fn upgrade_requested(&self) -> PathBuf {
+        loop {
+            if let Some(binary) = self.upgrade.borrow_mut().take() {
+                return binary;
+            }
+            self.upgrade_asked.notified().await;
+        }
     }
 
     /// Until a report was appended since the last call: reports.json is to be written anew.

@@ -118,7 +118,15 @@ impl Hub {
             config_path: about.config_path,
             started_at: about.started_at,
             stopping: self.is_stopping.get(),
+            state_form: about.state_form,
         }
+    }
+
+    #[cfg(target_os = "linux")]
+    /// This binary is to take the place of the orchestrator.
+    pub(in crate::server) fn upgrade_to(&self, binary: std::path::PathBuf) {
+        *self.upgrade.borrow_mut() = Some(binary);
+        self.upgrade_asked.notify_one();
     }
 
     /// The context is to be emptied when everything is stopped.

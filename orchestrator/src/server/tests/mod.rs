@@ -93,6 +93,7 @@ impl App {
             application: "weather".into(),
             config_path: "/etc/weather/copo.toml".into(),
             started_at: 3,
+            state_form: 1,
         };
         let hub = Hub::with_limits(context, spec, sender, about, limits);
         let socket = socket_in(dir.path());

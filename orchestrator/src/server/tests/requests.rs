@@ -189,6 +189,7 @@ fn the_orchestrator_tells_of_itself() {
             config_path: "/etc/weather/copo.toml".into(),
             started_at: 3,
             stopping: false,
+            state_form: 1,
         };
         assert_eq!(person.ask(request::Kind::Status(v1::Status {})).await, response::Kind::Status(expected.clone()));
         app.hub.set_stopping();
