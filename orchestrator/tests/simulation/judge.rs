@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::seen::{Seen, Stage, may_follow};
 use copo_orchestrator::plan::{Condition, Dependence, Overlap, Plan, PrcId, Readiness, Trigger};
 use copo_orchestrator::supervisor::{Action, Event, Instance, Now, Reply, RequestId, RunId, Spawn};
 use copo_proto::name;
 use copo_proto::v1::{EventKind, Facts, Processes, State};
+
+use super::seen::{Seen, Stage, may_follow};
 
 /// The supervisor counts what it does itself: a stop that is under way is over after all graces and this.
 const SLACK: Duration = Duration::from_secs(120);

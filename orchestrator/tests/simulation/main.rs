@@ -47,7 +47,7 @@ fn no_promise_is_broken_whatever_happens() {
         let life = lives.word();
         let (happened, print) = attempt(life, seed);
         events += happened;
-        if count % TWICE == 0 {
+        if count.is_multiple_of(TWICE) {
             let (_, again) = attempt(life, seed);
             assert_eq!(print, again, "the same events gave other actions: life {life:#x} of seed {seed}");
         }

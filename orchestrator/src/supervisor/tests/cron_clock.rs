@@ -89,7 +89,7 @@ fn lived(timing: Timing<'_>, seed: u64) -> Vec<u64> {
     let mut wall = NOON;
     for step in 0..200 {
         let by = mixed(seed ^ mixed(step)) % (2 * HOUR);
-        if mixed(seed ^ step) % 2 == 0 {
+        if mixed(seed ^ step).is_multiple_of(2) {
             wall += by;
         } else {
             wall -= by;
