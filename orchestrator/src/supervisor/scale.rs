@@ -11,6 +11,7 @@ use super::converge::replicas_setting;
 use super::event::{Now, RequestId};
 use super::live::{Next, asking};
 use super::orchestrator::Orchestrator;
+use super::process::Slot;
 use super::requests::{Changing, Pending};
 use super::run::Instance;
 use super::step::{Input, Order};
@@ -103,6 +104,7 @@ impl Orchestrator {
         for &instance in &surplus {
             self.retire(now, instance);
         }
+        self.give_up_room(prc);
         self.start_waiting_dependents(now, prc);
         surplus
     }
@@ -116,29 +118,38 @@ impl Orchestrator {
         }
     }
 
-    /// Stops an instance for good.
+    /// Stops an instance for good; its room is still to be given up.
     pub(super) fn retire(&mut self, now: Now, instance: Instance) {
         self.unsaved.triggers(instance.prc);
         self.processes[instance.prc.0].retired.insert(instance.number);
         let ask = asking(self.plan.process(instance.prc));
         self.step(now, instance, Input::Stop(ask, Next::Rest));
-        self.let_go(instance);
+        self.forget_if_gone(instance);
     }
 
     /// A retired instance that has come to rest is no more.
     pub(super) fn let_go(&mut self, instance: Instance) {
+        self.forget_if_gone(instance);
+        self.give_up_room(instance.prc);
+    }
+
+    /// The same, but its room stays: others of its process are still to be looked at.
+    pub(super) fn forget_if_gone(&mut self, instance: Instance) {
         self.unsaved.triggers(instance.prc);
-        let process = &mut self.processes[instance.prc.0];
-        let is_at_rest = process.slots.get(instance.number as usize - 1).is_some_and(|slot| slot.is_at_rest());
-        if !is_at_rest || !process.retired.contains(&instance.number) {
-            return;
+        let is_at_rest = self.slot(instance).is_some_and(Slot::is_at_rest);
+        if is_at_rest && self.process(instance.prc).retired.contains(&instance.number) {
+            self.actions.push(Action::Forget { instance });
+            self.forget_in_waits(instance);
         }
+    }
+
+    /// The room of those that are no more is given up, as far as no other stands behind it.
+    pub(super) fn give_up_room(&mut self, prc: PrcId) {
+        let process = &mut self.processes[prc.0];
         process.shrink();
         if process.is_removed && process.slots.is_empty() {
-            self.by_name.retain(|_, prc| *prc != instance.prc);
+            self.by_name.retain(|_, other| *other != prc);
         }
-        self.actions.push(Action::Forget { instance });
-        self.forget_in_waits(instance);
     }
 
     /// Is it there to be named and shown?

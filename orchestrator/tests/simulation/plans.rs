@@ -47,7 +47,7 @@ fn some_process(chance: &mut Chance, index: usize) -> ProcessSpec {
     spec.replicas = *chance.pick(&[1, 1, 1, 2, 3]);
     spec.max_instances = spec.replicas.max(*chance.pick(&[1, 2, 4]));
     spec.overlap = *chance.pick(&[Overlap::Skip, Overlap::Queue, Overlap::Replace, Overlap::Allow]);
-    spec.ready = chance.pick(&[Readiness::Started, Readiness::Started, Readiness::Sdk]).clone();
+    spec.ready = *chance.pick(&[Readiness::Started, Readiness::Started, Readiness::Sdk]);
     spec.ready_timeout = *chance.pick(&[1, 10, 60].map(Duration::from_secs));
     spec.restart = *chance.pick(&[RestartPolicy::No, RestartPolicy::OnFailure, RestartPolicy::Always]);
     spec.backoff = Backoff {

@@ -7,7 +7,7 @@ use copo_orchestrator::supervisor::{Action, Event, Now};
 
 /// Events kept; those of other processes than the one concerned are left out when they are told.
 const KEPT: usize = 4_000;
-/// Events told.
+/// Events told, unless COPO_SIM_TOLD says otherwise.
 const TOLD: usize = 60;
 
 /// The newest events with what was done about them, as text: of a broken promise people read, nobody compares.
@@ -33,6 +33,7 @@ impl Trace {
         });
         let is_about = |line: &String| about.is_empty() || about.iter().any(|word| line.contains(word));
         let told: Vec<String> = lines.filter(is_about).collect();
-        told[told.len().saturating_sub(TOLD)..].join("\n")
+        let count = std::env::var("COPO_SIM_TOLD").ok().and_then(|count| count.parse().ok()).unwrap_or(TOLD);
+        told[told.len().saturating_sub(count)..].join("\n")
     }
 }

@@ -102,9 +102,10 @@ impl Orchestrator {
             self.unsaved.triggers(prc);
             for instance in instances.into_iter().rev() {
                 self.step(now, instance, Input::Disarm);
-                self.let_go(instance);
+                self.forget_if_gone(instance);
                 stops.insert(instance);
             }
+            self.give_up_room(prc);
         }
         for (prc, replicas) in touched {
             let is_up = wanted.has(&self.plan.process(prc).name) || self.is_any_armed(prc);
@@ -161,7 +162,8 @@ impl Orchestrator {
                 Wanted::Everything => true,
                 Wanted::Named(_) => replaced.contains(&prc) && self.is_any_armed(prc),
             };
-            if !is_meant {
+            // What is no more may have runs left; it is not to be armed again.
+            if !is_meant || self.process(prc).is_removed {
                 continue;
             }
             for instance in self.planned(prc) {

@@ -182,3 +182,13 @@ fn a_stopped_instance_is_not_free_for_a_trigger() {
     let said = world.pass(Duration::from_secs(60));
     assert!(said.iter().all(|line| !line.contains("job-1")), "{said:?}");
 }
+
+#[test]
+fn every_instance_that_is_too_much_is_forgotten_at_rest_too() {
+    let mut world = World::up(vec![process("job").triggered_by(every("* * * * *")).replicated(3)]);
+    let said = world.ask(scale("job", 0));
+    for name in ["job-1", "job-2", "job-3"] {
+        assert!(said.contains(&format!("forget {name}")), "{said:?}");
+    }
+    assert_eq!(world.orc.next_deadline(), None, "{said:?}");
+}
