@@ -29,6 +29,8 @@ pub struct Plan {
     pub config_path: PathBuf,
     /// What holds for the context.
     pub context: ContextSpec,
+    /// What all logs of processes may hold together, in bytes; `None`: what each may hold.
+    pub log_total: Option<u64>,
     /// The processes, in the order of the file. [`PrcId`] is the place in it.
     pub processes: Vec<ProcessSpec>,
 }

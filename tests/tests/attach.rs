@@ -106,3 +106,24 @@ tty = true
     assert_eq!(person.child.wait().expect("it was started here").code(), Some(0));
     assert!(person.is_cooked(), "the terminal is as before after a signal");
 }
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_terminal_hangs_up_when_the_orchestrator_is_killed_and_the_next_run_has_one_again() {
+    let app = App::new(
+        r#"
+[process.shell]
+executable_path = "{puppet}"
+args = ["terminal", "cat"]
+tty = true
+"#,
+    );
+    app.copo(&["up", "-d", "--wait"]).ok();
+    eventually("it prints", || app.log("shell-1").len() == 1);
+    let before = app.pid("shell-1");
+    copo_tests::app::kill_9(app.orchestrator_pid());
+    eventually("it has ended", || !copo_tests::app::is_alive(before));
+    app.copo(&["up", "-d", "--wait"]).ok();
+    eventually("the next run prints", || app.log("shell-1") == ["true true true"; 2]);
+    assert_ne!(app.pid("shell-1"), before);
+}

@@ -62,6 +62,36 @@ log = { size = "16KiB", files = 2 }
 }
 
 #[test]
+fn all_logs_together_hold_no_more_than_they_may() {
+    let app = App::new(
+        r#"
+log.total = "100KiB"
+[process.first]
+executable_path = "{puppet}"
+args = ["lines", "20000"]
+log = { size = "32KiB", files = 100 }
+[process.then]
+executable_path = "{puppet}"
+args = ["lines", "5000"]
+log = { size = "16KiB", files = 100 }
+trigger_type = "dependence_finish"
+depends_on = ["first"]
+"#,
+    );
+    app.up();
+    app.wait_state("then-1", "finished");
+    let sizes = || {
+        let entries = std::fs::read_dir(app.state("logs")).expect("the folder of logs");
+        entries.map(|entry| entry.expect("an entry").metadata().expect("its size").len()).sum::<u64>()
+    };
+    // What the current file has got since its rotation comes on top.
+    assert!(sizes() <= (100 + 16) * 1024, "{}", sizes());
+    let shown = |name: &str| app.copo(&["logs", name, "--no-prefix"]).ok().stdout;
+    assert!(shown("then").ends_with("line 4999\n") && shown("first").ends_with("line 19999\n"));
+    assert!(shown("first").len() < 64 * 1024, "what is oldest has gone, whosesoever it is");
+}
+
+#[test]
 fn logs_follow_across_processes() {
     let app = App::new(
         r#"

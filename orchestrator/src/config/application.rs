@@ -22,6 +22,7 @@ pub(super) fn plan(raw: RawFile, config_path: PathBuf, home: &Path) -> Result<Pl
     let mut problems = Problems::default();
     let application = application_name(raw.application, &mut problems);
     let context = context(raw.context, &mut problems);
+    let log_total = raw.log.total.map(|total| total.0);
     let names: Vec<At<String>> = raw.process.0.iter().map(|(name, _)| name.clone()).collect();
     check_names(&names, &mut problems);
     let folder = config_path.parent().unwrap_or(&config_path).to_owned();
@@ -31,7 +32,7 @@ pub(super) fn plan(raw: RawFile, config_path: PathBuf, home: &Path) -> Result<Pl
     }
     match application {
         Some(application) if problems.0.is_empty() => {
-            Ok(Plan { application: application.value, config_path, context, processes })
+            Ok(Plan { application: application.value, config_path, context, log_total, processes })
         }
         Some(_) | None => Err(problems.0),
     }

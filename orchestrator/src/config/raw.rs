@@ -25,9 +25,22 @@ pub(super) struct RawFile {
     /// What holds for the shared context.
     #[serde(default)]
     pub context: RawContext,
+    /// What holds for the logs of all processes.
+    #[serde(default)]
+    pub log: RawLogs,
     /// The processes by name.
     #[serde(default)]
     pub process: Entries<RawProcess>,
+}
+
+/// What holds for the logs of all processes.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+#[schemars(rename = "Logs")]
+pub(super) struct RawLogs {
+    /// What they may hold together: when a log is rotated, the oldest rotated files of all go first, a current file never.
+    /// Default: what each may hold.
+    pub total: Option<RawSize>,
 }
 
 /// What holds for the shared context.

@@ -4,6 +4,7 @@ mod errors;
 mod names;
 mod schema;
 mod terminal;
+mod triggers;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -107,6 +108,7 @@ fn what_is_not_written_has_its_default() {
             application: "weather".to_owned(),
             config_path: config_path(),
             context: default_context(),
+            log_total: None,
             processes: vec![plain("station", "station")],
         })
     );
@@ -114,6 +116,7 @@ fn what_is_not_written_has_its_default() {
 
 const COMPLETE: &str = r#"
 application = "weather"
+log.total = "2GiB"
 
 [context]
 headers    = ["station", "celsius"]
@@ -251,20 +254,8 @@ fn everything_that_is_written_is_in_the_plan() {
     let plan = plan_of(COMPLETE).expect("a plan");
 
     let processes = vec![station, clean, backup, daily, publish];
-    assert_eq!(plan, Plan { application: "weather".to_owned(), config_path: config_path(), context, processes });
-}
-
-#[test]
-fn overlap_and_restart_depend_on_the_trigger() {
-    for (lines, overlap, restart) in [
-        ("trigger_type = 'on_start'", Overlap::Skip, RestartPolicy::OnFailure),
-        ("trigger_type = 'manual'", Overlap::Skip, RestartPolicy::No),
-        ("trigger_type = 'cron'\ntrigger_definition = '@daily'", Overlap::Skip, RestartPolicy::No),
-        ("trigger_type = 'dependence_finish'\ndepends_on = ['b']", Overlap::Queue, RestartPolicy::No),
-    ] {
-        let process = process_of(lines);
-        assert_eq!((process.overlap, process.restart), (overlap, restart), "{lines}");
-    }
+    let (application, config_path) = ("weather".to_owned(), config_path());
+    assert_eq!(plan, Plan { application, config_path, context, log_total: Some(2 << 30), processes });
 }
 
 #[test]

@@ -6,10 +6,12 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::layout;
 use crate::plan::LogSpec;
 
+use super::log_budget::Budget;
 use super::log_times::TimeWriter;
 
 /// A line that does not end is cut after all when the file has become this many times as large as it should be.
@@ -31,6 +33,7 @@ pub(super) struct Log {
     dropped: u64,
     /// What comes next belongs into the next file.
     is_due: bool,
+    budget: Option<Arc<Budget>>,
 }
 
 impl Log {
@@ -38,7 +41,12 @@ impl Log {
     pub(super) fn open(path: PathBuf, times_path: Option<PathBuf>, spec: LogSpec) -> io::Result<Self> {
         let (file, len, at_line_start) = open_file(&path, times_path.is_some())?;
         let times = times_path.as_deref().map(|path| TimeWriter::open(path, len)).transpose()?;
-        Ok(Self { path, times_path, spec, file, times, len, at_line_start, dropped: 0, is_due: false })
+        Ok(Self { path, times_path, spec, file, times, len, at_line_start, dropped: 0, is_due: false, budget: None })
+    }
+
+    /// What it shares with the other logs of its application.
+    pub(super) fn within(self, budget: Arc<Budget>) -> Self {
+        Self { budget: Some(budget), ..self }
     }
 
     /// Rotates by these settings from here on.
@@ -187,6 +195,9 @@ impl Log {
         self.times = self.times_path.as_deref().map(|path| TimeWriter::open(path, len)).transpose()?;
         (self.file, self.len, self.at_line_start) = (file, len, at_line_start);
         self.is_due = false;
+        if let Some(budget) = &self.budget {
+            budget.keep();
+        }
         Ok(())
     }
 }

@@ -28,6 +28,7 @@ mod kept;
 mod limits;
 pub mod lock;
 pub mod log;
+mod log_budget;
 pub mod log_times;
 mod memory;
 pub mod notify;

@@ -10,6 +10,7 @@ use std::future::Future;
 use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use tokio::time::timeout;
 use super::clock;
 use super::kept::StdinCloser;
 use super::log::Log;
+use super::log_budget::Budget;
 use super::reports_file;
 use super::spawn::{OutputEnd, OutputReader, StdinEnd, StdinWriter};
 use super::stdio::Stdio;
@@ -41,6 +43,7 @@ pub(super) struct Output {
 
 enum Command {
     Open { internal_name: String, log: LogSpec },
+    Limit { total: Option<u64> },
     Begin { internal_name: String, output: OutputEnd, stdin: Option<(StdinEnd, StdinCloser)> },
     Shut { internal_name: String },
     Finish { internal_name: String, done: oneshot::Sender<()> },
@@ -62,6 +65,11 @@ impl Output {
     /// Opens an instance's log and stdio socket; when they are open, the log goes on with these settings.
     pub(super) fn open(&self, internal_name: &str, log: LogSpec) {
         self.say(Command::Open { internal_name: internal_name.to_owned(), log });
+    }
+
+    /// All logs together hold no more than this from here on.
+    pub(super) fn limit(&self, total: Option<u64>) {
+        self.say(Command::Limit { total });
     }
 
     /// An instance is no more: its socket goes, its log stays for whoever reads it.
@@ -118,6 +126,7 @@ struct Sinks {
     internal_name: String,
     layout: Rc<Layout>,
     spec: Cell<LogSpec>,
+    budget: Arc<Budget>,
     /// Opened when there is something to write: a silent process costs neither files nor descriptors.
     log: RefCell<Option<Log>>,
     /// The log took nothing the last time: said once, not for every chunk.
@@ -135,14 +144,17 @@ struct CopiedRun {
 /// What the thread does until it is told to close.
 async fn work(layout: Layout, mut commands: mpsc::UnboundedReceiver<Command>) {
     let (layout, buffer) = (Rc::new(layout), Rc::new(RefCell::new(vec![0; CHUNK])));
+    let budget = Arc::new(Budget::new(layout.logs()));
     let mut instances = HashMap::new();
     while let Some(command) = commands.recv().await {
         match command {
             Command::Open { internal_name, log } => {
                 let opened = |instance: &mut Instance| instance.sinks.set_spec(log);
-                let instance = || Instance { sinks: Rc::new(Sinks::open(&layout, &internal_name, log)), run: None };
+                let instance =
+                    || Instance { sinks: Rc::new(Sinks::open(&layout, &internal_name, log, &budget)), run: None };
                 instances.entry(internal_name.clone()).and_modify(opened).or_insert_with(instance);
             }
+            Command::Limit { total } => budget.set(total),
             Command::Shut { internal_name } => {
                 if let Some(instance) = instances.remove(&internal_name) {
                     instance.close().await;
@@ -206,13 +218,14 @@ impl Instance {
 
 impl Sinks {
     /// An instance runs without its log or its socket rather than not at all.
-    fn open(layout: &Rc<Layout>, internal_name: &str, spec: LogSpec) -> Self {
+    fn open(layout: &Rc<Layout>, internal_name: &str, spec: LogSpec, budget: &Arc<Budget>) -> Self {
         let stdio = Stdio::open(&layout.stdio(internal_name));
         let stdio = stdio.inspect_err(|error| tracing::error!("cannot open the stdio of {internal_name}: {error}"));
         Self {
             internal_name: internal_name.to_owned(),
             layout: Rc::clone(layout),
             spec: Cell::new(spec),
+            budget: Arc::clone(budget),
             log: RefCell::new(None),
             is_failing: Cell::new(false),
             stdio: stdio.ok(),
@@ -229,7 +242,7 @@ impl Sinks {
 
     fn open_log(&self) -> Option<Log> {
         let (path, times) = (self.layout.log(&self.internal_name), self.layout.log_times(&self.internal_name));
-        let log = Log::open(path, Some(times), self.spec.get());
+        let log = Log::open(path, Some(times), self.spec.get()).map(|log| log.within(Arc::clone(&self.budget)));
         let was_failing = self.is_failing.replace(log.is_err());
         log.inspect_err(|error| {
             if !was_failing {

@@ -31,9 +31,7 @@ use super::start;
 #[cfg(unix)]
 use super::terminal;
 use crate::layout::Layout;
-#[cfg(unix)]
-use crate::plan::Stdin;
-use crate::plan::{Plan, ProcessSpec};
+use crate::plan::{Plan, ProcessSpec, Stdin};
 use crate::server::{Hub, Identity};
 use crate::supervisor::{Action, Event, Instance, Reply, RunId, Spawn};
 
@@ -218,7 +216,10 @@ impl Performer {
         self.spawner.spawn(&launch, &|output, stdin| {
             let (of_output, of_stdin) = (processes::inode(output), stdin.and_then(processes::inode));
             self.journal.borrow_mut().note_run(NotedRun { output: of_output, stdin: of_stdin, ..noted.clone() });
-            self.kept.hold(spawn.run, output, stdin);
+            // A terminal could not be opened anew; held, it would only fill up unread and stop who writes to it.
+            if spec.stdin != Stdin::Terminal {
+                self.kept.hold(spawn.run, output, stdin);
+            }
         })
     }
 

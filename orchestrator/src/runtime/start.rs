@@ -196,6 +196,7 @@ fn open_context(plan: &Plan, layout: &Layout) -> Result<(Context, Vec<String>), 
 
 /// Each instance's log and stdio are there from up on, whether it runs or not.
 pub(super) fn open_outputs(plan: &Plan, output: &Output) {
+    output.limit(plan.log_total);
     for process in &plan.processes {
         for number in 1..=process.replicas {
             output.open(&name::internal(&process.name, number), process.log);

@@ -136,7 +136,7 @@ pub(in crate::supervisor) fn replicas_setting(from: u32, to: u32) -> v1::Setting
 }
 
 fn context_changes(old: &Plan, new: &Plan) -> Vec<v1::Change> {
-    let (before, now) = (settings::of_context(&old.context), settings::of_context(&new.context));
+    let (before, now) = (settings::of_all(old), settings::of_all(new));
     let of = |effect: Effect| {
         let only = |settings: &[Setting]| -> Vec<Setting> {
             settings.iter().filter(|setting| setting.effect == effect).cloned().collect()

@@ -37,6 +37,7 @@ pub(super) fn merge(old: &Plan, new: &Plan) -> Merged {
     }
     let ContextSpec { durability, when_full, wait_limit, max_record, .. } = old.context;
     let context = ContextSpec { durability, when_full, wait_limit, max_record, ..new.context.clone() };
-    let plan = Plan { application: old.application.clone(), config_path: old.config_path.clone(), context, processes };
+    let (application, config_path) = (old.application.clone(), old.config_path.clone());
+    let plan = Plan { application, config_path, context, log_total: new.log_total, processes };
     Merged { plan, places }
 }

@@ -109,11 +109,13 @@ pub(super) fn of_process(plan: &Plan, spec: &ProcessSpec) -> Vec<Setting> {
     settings.0
 }
 
-/// The settings of the context.
-pub(super) fn of_context(context: &ContextSpec) -> Vec<Setting> {
+/// The settings of the context, and of all processes together.
+pub(super) fn of_all(plan: &Plan) -> Vec<Setting> {
+    let Plan { application: _, config_path: _, context, log_total, processes: _ } = plan;
     let ContextSpec { headers, durability, retain, when_full, wait_limit, max_record } = context;
     let Retain { records, bytes, age, keys, reports } = retain;
     let mut settings = Settings::default();
+    settings.maybe("log.total", AtOnce, log_total.map(|total| total.to_string()));
     settings.maybe("headers", AtOnce, headers.as_ref().map(|headers| format!("{headers:?}")));
     settings.add("retain.records", AtOnce, records.to_string());
     settings.add("retain.bytes", AtOnce, bytes.to_string());

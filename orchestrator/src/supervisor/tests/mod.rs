@@ -120,6 +120,7 @@ fn plan(processes: Vec<ProcessSpec>) -> Arc<Plan> {
             wait_limit: Duration::ZERO,
             max_record: 1,
         },
+        log_total: None,
         processes,
     })
 }
