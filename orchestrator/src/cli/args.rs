@@ -90,10 +90,10 @@ pub enum Command {
     /// Print the version of this binary and of the running orchestrator.
     Version(Json),
     /// Put another binary in the place of the running orchestrator; what runs goes on.
-    Upgrade(Upgrade),
+    Upgrade(super::upgrade::Upgrade),
     /// The orchestrator itself, started by `up`.
     #[command(hide = true)]
-    Orchestrate(Orchestrate),
+    Orchestrate(super::launch::Orchestrate),
 }
 
 /// The commands as `copo --help` groups them.
@@ -369,31 +369,6 @@ pub struct Reports {
 pub struct Completions {
     /// The shell.
     pub shell: Shell,
-}
-
-#[derive(Debug, Args)]
-pub struct Upgrade {
-    /// The binary [default: this one].
-    #[arg(long, value_name = "PATH")]
-    pub binary: Option<PathBuf>,
-}
-
-#[derive(Debug, Args)]
-pub struct Orchestrate {
-    /// Absolute path of the copo.toml.
-    #[arg(long)]
-    pub config: PathBuf,
-    /// In place of a copo.toml that is broken just now.
-    #[arg(long)]
-    pub last_config: Option<PathBuf>,
-    /// Its stdin is the socket of its keeper.
-    #[arg(long)]
-    pub kept: bool,
-    /// It takes the place of one that is gone.
-    #[arg(long)]
-    pub resume: bool,
-    /// Names as given to `up`.
-    pub names: Vec<String>,
 }
 
 /// "web=3"

@@ -8,6 +8,7 @@ use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
+use clap::Args;
 use copo_orchestrator::config;
 #[cfg(target_os = "linux")]
 use copo_orchestrator::keeper::Arguments;
@@ -16,9 +17,27 @@ use copo_orchestrator::plan::Plan;
 use copo_orchestrator::runtime::{self, Begin, RunOptions, notify};
 use copo_proto::env;
 
-use super::args::Orchestrate;
 use super::failure::{FAILED, Failure, Outcome, USAGE};
 use super::find;
+
+/// What `copo orchestrate` is started with.
+#[derive(Debug, Args)]
+pub struct Orchestrate {
+    /// Absolute path of the copo.toml.
+    #[arg(long)]
+    pub config: PathBuf,
+    /// In place of a copo.toml that is broken just now.
+    #[arg(long)]
+    pub last_config: Option<PathBuf>,
+    /// Its stdin is the socket of its keeper.
+    #[arg(long)]
+    pub kept: bool,
+    /// It takes the place of one that is gone.
+    #[arg(long)]
+    pub resume: bool,
+    /// Names as given to `up`.
+    pub names: Vec<String>,
+}
 
 /// What the daemon says ([`notify::starter`]) when its server answers.
 const READY: &str = "ready";

@@ -5,16 +5,25 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use clap::Args;
 use copo::v1;
 use copo::v1::request::Kind;
 use copo_orchestrator::runtime::STATE_FORM;
 use serde_json::Value;
 
-use super::args::{Place, Upgrade};
+use super::args::Place;
 use super::control;
 use super::failure::{FAILED, Failure, Outcome};
 use super::find::{self, Target};
 use super::output::Out;
+
+/// What can be typed after `copo upgrade`.
+#[derive(Debug, Args)]
+pub struct Upgrade {
+    /// The binary [default: this one].
+    #[arg(long, value_name = "PATH")]
+    pub binary: Option<PathBuf>,
+}
 
 /// The next orchestrator answers within this time, or something is wrong.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
