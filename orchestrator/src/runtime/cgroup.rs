@@ -138,13 +138,16 @@ impl Cgroup {
         let _ = freeze("0");
     }
 
+    /// Sets what is asked for, and takes back what an earlier configuration asked for.
     fn limit(&self, attributes: &Attributes) -> io::Result<()> {
-        if let Some(bytes) = attributes.memory {
-            fs::write(self.path.join("memory.max"), bytes.to_string())?;
-        }
-        if let Some(cpu) = attributes.cpu {
-            let quota = (cpu * PERIOD).round().max(1_000.0);
-            fs::write(self.path.join("cpu.max"), format!("{quota} {PERIOD}"))?;
+        let quota = |cpu: f64| format!("{} {PERIOD}", (cpu * PERIOD).round().max(1_000.0));
+        let limits =
+            [("memory.max", attributes.memory.map(|bytes| bytes.to_string())), ("cpu.max", attributes.cpu.map(quota))];
+        for (file, limit) in limits {
+            let set = fs::write(self.path.join(file), limit.as_deref().unwrap_or("max"));
+            if limit.is_some() {
+                set?;
+            }
         }
         Ok(())
     }
@@ -249,4 +252,38 @@ fn pids(folder: &Path) -> Vec<u32> {
 fn below(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_written_as_the_kernel_reads_them_and_taken_back() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let cgroup = Cgroup { path: folder.path().into() };
+        let read = || ["memory.max", "cpu.max"].map(|file| fs::read_to_string(folder.path().join(file)).expect("set"));
+        let asked = Attributes { memory: Some(512 << 20), cpu: Some(0.5), ..Attributes::default() };
+
+        cgroup.limit(&asked).expect("set");
+        assert_eq!(read(), ["536870912", "50000 100000"]);
+
+        cgroup.limit(&Attributes::default()).expect("taken back");
+        assert_eq!(read(), ["max", "max"]);
+    }
+
+    #[test]
+    fn controllers_are_handed_on_only_where_the_kernel_lets_us() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let write = |file: &str, text: &str| fs::write(folder.path().join(file), text).expect("written");
+        assert!(can_limit(folder.path()).is_err_and(|why| why.contains("has no memory and cpu controllers")));
+
+        write("cgroup.controllers", "cpuset cpu io memory pids\n");
+        write("cgroup.type", "domain\n");
+        write("cgroup.procs", "1\n");
+        assert!(can_limit(folder.path()).is_err_and(|why| why.contains("holds processes itself")));
+
+        write("cgroup.procs", "");
+        assert_eq!(can_limit(folder.path()), Ok(()));
+    }
 }
