@@ -36,7 +36,7 @@ enum Happening {
     /// Some log has grown, or there is a new one.
     LogsGrew,
     /// Something happened in the application.
-    Reported(MetaReport),
+    Reported(Box<MetaReport>),
     /// Nothing more is reported.
     ReportsOver,
     /// What ran is in line with the file, or cannot be.
@@ -178,7 +178,7 @@ fn watch_reports(client: &Client, from: From, tell: Sender<Happening>) -> Outcom
                     // After an end in order there is nothing more to come; after any other another orchestrator is.
                     let is_last =
                         report.facts.as_ref().is_some_and(|facts| facts.event() == EventKind::OrchestratorStopped);
-                    drop(tell.send(Happening::Reported(report)));
+                    drop(tell.send(Happening::Reported(Box::new(report))));
                     if is_last {
                         break;
                     }
