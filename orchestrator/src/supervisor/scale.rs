@@ -45,6 +45,8 @@ impl Orchestrator {
             // First of all: none of them is to start because of what another change brings about.
             let surplus = self.plan.process(*prc).replicas + 1..=*replicas;
             self.processes[prc.0].retired.extend(surplus);
+            // And what depends on the process waits for all it is to have.
+            self.processes[prc.0].grow(self.plan.process(*prc).replicas);
         }
         let mut stops = BTreeSet::new();
         for (prc, replicas) in before {

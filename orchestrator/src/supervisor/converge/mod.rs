@@ -107,6 +107,10 @@ impl Orchestrator {
             }
             self.give_up_room(prc);
         }
+        for (prc, _) in &touched {
+            // First of all: what depends on one of them waits for all the instances it is to have.
+            self.processes[prc.0].grow(self.plan.process(*prc).replicas);
+        }
         for (prc, replicas) in touched {
             let is_up = wanted.has(&self.plan.process(prc).name) || self.is_any_armed(prc);
             stops.extend(self.resize(now, prc, replicas, is_up));

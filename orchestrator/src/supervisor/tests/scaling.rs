@@ -192,3 +192,16 @@ fn every_instance_that_is_too_much_is_forgotten_at_rest_too() {
     }
     assert_eq!(world.orc.next_deadline(), None, "{said:?}");
 }
+
+#[test]
+fn what_depends_on_a_process_waits_for_the_instances_that_the_same_scale_adds() {
+    let web = process("web").after(0, Condition::Ready).after(1, Condition::Ready);
+    let mut world = World::up(vec![process("cache"), process("db"), web]);
+    world.ask(scale("cache", 0));
+    world.exit("cache-1", SUCCESS);
+    world.ask(restart("web"));
+    world.exit("web-1", SUCCESS);
+    world.ask(Command::Scale { to: vec![("cache".to_owned(), 1), ("db".to_owned(), 2)] });
+    assert!(world.spawned("cache-1").iter().all(|line| line != "spawn web-1"));
+    assert!(world.spawned("db-2").contains(&"spawn web-1".to_owned()));
+}
