@@ -9,7 +9,7 @@
 //! When the orchestrator is killed its children fall to the keeper (PR_SET_CHILD_SUBREAPER), which starts another one at
 //! once; no child meets a pipe without a reader meanwhile. A child that ends stays a zombie until that one has learned
 //! how, from its entry in /proc. The new orchestrator finds the pipes among the keeper's descriptors, through
-//! /proc/<keeper>/fd: so nothing has to be told in that direction.
+//! `/proc/<keeper>/fd`: so nothing has to be told in that direction.
 //!
 //! It has one thread, no runtime, and sleeps in one `poll`. It is entered before anything else in `main`, so that its
 //! memory holds nothing of the rest.

@@ -54,13 +54,13 @@ impl Edge {
                 _ => {}
             }
         }
-        if pick % 5 == 0 {
+        if pick.is_multiple_of(5) {
             file.processes.pop();
         }
         if !self.reads_anew {
             return Command::Ps;
         }
-        let names = if pick % 7 == 0 { vec!["p0".to_owned()] } else { Vec::new() };
+        let names = if pick.is_multiple_of(7) { vec!["p0".to_owned()] } else { Vec::new() };
         Command::Converge { plan: Arc::new(file), names, dry_run }
     }
 }
