@@ -159,6 +159,18 @@ pub fn why_no_limits() -> Option<String> {
     place(true).err()
 }
 
+/// Removes what an orchestrator that was killed has left of its cgroups, where it was where we are.
+pub(super) fn remove_left(layout: &Layout) {
+    let Some(mount) = mount() else { return };
+    let own = folder_of(&mount, "/proc/self/cgroup").unwrap_or_else(|| mount.clone());
+    for folder in own.ancestors().take_while(|folder| folder.starts_with(&mount)) {
+        let left = folder.join(folder_name(layout));
+        if left.is_dir() {
+            remove(&left);
+        }
+    }
+}
+
 fn folder_name(layout: &Layout) -> String {
     let hash = Sha256::digest(layout.root().as_os_str().as_encoded_bytes());
     let hash: String = hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();

@@ -205,6 +205,8 @@ pub fn sweep(layout: &Layout, purge: bool) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(adopt::end_all(layout));
     start::remove_files(layout);
+    #[cfg(target_os = "linux")]
+    cgroup::remove_left(layout);
     let _ = std::fs::remove_file(layout.state());
     if purge { start::remove_context(layout) } else { Ok(()) }
 }
