@@ -109,8 +109,10 @@ impl Judge {
     /// Looks at all that was decided about an event.
     pub fn look(&mut self, now: Now, event: &Event, actions: &[Action]) -> Verdict {
         self.latest_wall = self.latest_wall.max(now.wall);
-        let most =
-            64 + 24 * self.plan.processes.iter().map(|p| p.replicas.max(p.max_instances) as usize).sum::<usize>();
+        let instances: usize = self.plan.processes.iter().map(|p| p.replicas.max(p.max_instances) as usize).sum();
+        // Times that jitter has held up come together, and each second may be one.
+        let held_up: usize = self.plan.processes.iter().map(|p| 4 * p.jitter.as_secs() as usize).sum();
+        let most = 64 + 24 * instances + held_up * 4;
         ensure(actions.len() <= most, || format!("{} actions for one event", actions.len()))?;
         for (index, action) in actions.iter().enumerate() {
             let is_reply = matches!(action, Action::Reply { .. });
