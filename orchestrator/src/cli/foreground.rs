@@ -26,7 +26,7 @@ use super::logs::{Follower, Format, Selection, Start};
 use super::output;
 use super::reports;
 use super::signals;
-use super::up::{Begun, begin};
+use super::up::{Asked, Begun, ask_new, begin, ended_at_once};
 
 /// The last reports are on the way when the orchestrator's process ends; they come at once or not at all.
 const LAST_REPORTS: Duration = Duration::from_secs(1);
@@ -91,11 +91,23 @@ pub fn run(plan: &Plan, layout: &Layout, up: &Up) -> Outcome {
             converge(&client, plan, &up.names, tell.clone());
             (client, true)
         }
-        Begun::Launched(child) => {
-            watch_end(child, tell.clone());
-            let client = Target::of(layout.clone()).connect()?;
-            watch_reports(&client, From::Time(control::status(&client)?.started_at), tell.clone())?;
-            (client, false)
+        Begun::Launched(mut child) => {
+            let connect = || {
+                let client = Target::of(layout.clone()).connect()?;
+                watch_reports(&client, From::Time(control::status(&client)?.started_at), tell.clone())?;
+                Ok(client)
+            };
+            match ask_new(&mut child, connect)? {
+                Asked::Answered(client) => {
+                    watch_end(child, tell.clone());
+                    (client, false)
+                }
+                Asked::Ended(status) => {
+                    // What it wrote is all there is to be shown of it.
+                    let _ = follower.finish();
+                    return ended_at_once(status);
+                }
+            }
         }
     };
     let exit_on = up.exit_on.as_deref().map(|name| ExitOn::new(name, plan));

@@ -1,6 +1,6 @@
 //! `copo up`: starts the application, or brings what runs in line with copo.toml; then returns (`-d`, `--wait`) or stays with it.
 
-use std::process::Child;
+use std::process::{Child, ExitStatus};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -31,11 +31,14 @@ pub fn run(place: &Place, up: &Up) -> Outcome {
     if !up.detach && !up.wait {
         return foreground::run(&plan, &layout, up);
     }
-    match begin(&plan, &layout, || launch::launch(&plan, &layout, &up.names))? {
-        Begun::Launched(_) => {}
-        Begun::Running(client) => changes::converge(&client, &plan, &up.names)?,
-    }
-    if up.wait { wait_until_up(layout, up) } else { Ok(()) }
+    let child = match begin(&plan, &layout, || launch::launch(&plan, &layout, &up.names))? {
+        Begun::Launched(child) => Some(child),
+        Begun::Running(client) => {
+            changes::converge(&client, &plan, &up.names)?;
+            None
+        }
+    };
+    if up.wait { wait_until_up(layout, up, child) } else { Ok(()) }
 }
 
 /// An orchestrator that answers.
@@ -55,6 +58,38 @@ pub fn begin(plan: &Plan, layout: &Layout, launch: impl FnOnce() -> Result<Child
         Some(client) => Ok(Begun::Running(client)),
         None => Err(failure),
     })
+}
+
+/// What becomes of a question to an orchestrator that has just been started.
+pub enum Asked<T> {
+    /// The answer.
+    Answered(T),
+    /// The application ended by itself before it could be asked.
+    Ended(ExitStatus),
+}
+
+/// Asks an orchestrator that has just been started.
+pub fn ask_new<T>(child: &mut Child, ask: impl Fn() -> Result<T, Failure>) -> Result<Asked<T>, Failure> {
+    let since = Instant::now();
+    loop {
+        let failure = match ask() {
+            Ok(answer) => return Ok(Asked::Answered(answer)),
+            Err(failure) => failure,
+        };
+        match child.try_wait() {
+            Ok(Some(status)) => return Ok(Asked::Ended(status)),
+            Ok(None) if since.elapsed() < LETTING_GO => thread::sleep(Duration::from_millis(5)),
+            Ok(None) | Err(_) => return Err(failure),
+        }
+    }
+}
+
+/// This command ends as the application did, of which nobody saw more than its end.
+pub fn ended_at_once(status: ExitStatus) -> Outcome {
+    match status.code() {
+        Some(code) => control::ended_with(code),
+        None => Err(Failure::new(FAILED, format!("the orchestrator has ended unexpectedly ({status})"))),
+    }
 }
 
 /// A process, an instance of one, or a group: the orchestrator would start nothing for any other name.
@@ -120,11 +155,21 @@ fn from_another_file(plan: &Plan, holder: &Holder) -> Failure {
 }
 
 /// Returns once all on_start processes (of the names given) are ready or done.
-fn wait_until_up(layout: Layout, up: &Up) -> Outcome {
-    let client = Target::of(layout).connect()?;
-    let started_at = control::status(&client)?.started_at;
-    let reports = SubscribeOptions::default().from(From::Time(started_at)).reports(true).no_reconnect();
-    let reports = client.udd_subscribe(&reports)?;
+fn wait_until_up(layout: Layout, up: &Up, child: Option<Child>) -> Outcome {
+    let connect = || {
+        let client = Target::of(layout.clone()).connect()?;
+        let started_at = control::status(&client)?.started_at;
+        let reports = SubscribeOptions::default().from(From::Time(started_at)).reports(true).no_reconnect();
+        let reports = client.udd_subscribe(&reports)?;
+        Ok((client, reports))
+    };
+    let (client, reports) = match child {
+        Some(mut child) => match ask_new(&mut child, connect)? {
+            Asked::Answered(connected) => connected,
+            Asked::Ended(status) => return ended_at_once(status),
+        },
+        None => connect()?,
+    };
     let request = v1::Wait { names: up.names.clone(), condition: wait::Condition::Up.into() };
     let waited =
         control::done(&client, Kind::Wait(request), up.wait_timeout.map(|limit| limit.max(Duration::from_millis(1))));
