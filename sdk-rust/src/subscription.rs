@@ -32,7 +32,7 @@ const LAST_BACKOFF: Duration = Duration::from_secs(1);
 /// run was asked to stop) or CLOSED ([`Stopper`]), which every later `next` repeats.
 ///
 /// When the orchestrator goes away and comes back, the subscription goes on after the last item it delivered; if the
-/// log was replaced meanwhile, a [`Gap`] with LOG_REPLACED says so. In a forked child it connects anew from its place.
+/// log was replaced meanwhile, a [`Gap`](crate::Gap) with LOG_REPLACED says so. In a forked child it connects anew from its place.
 #[derive(Debug)]
 pub struct Subscription {
     options: ConnectOptions,
