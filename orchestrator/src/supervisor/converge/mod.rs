@@ -107,9 +107,12 @@ impl Orchestrator {
             }
             self.give_up_room(prc);
         }
-        for (prc, _) in &touched {
-            // First of all: what depends on one of them waits for all the instances it is to have.
-            self.processes[prc.0].grow(self.plan.process(*prc).replicas);
+        for (prc, before) in &touched {
+            // First of all: what depends on one of them waits for all the instances it is to have, and none that is too much
+            // starts because of what another change brings about.
+            let replicas = self.plan.process(*prc).replicas;
+            self.processes[prc.0].retired.extend(replicas + 1..=*before);
+            self.processes[prc.0].grow(replicas);
         }
         for (prc, replicas) in touched {
             let is_up = wanted.has(&self.plan.process(prc).name) || self.is_any_armed(prc);
