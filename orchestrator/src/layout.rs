@@ -113,6 +113,12 @@ impl Layout {
         self.root().join(internal_name).join("tty")
     }
 
+    /// Where a run of one instance says how it does, as sd_notify(3) does it.
+    #[must_use]
+    pub fn notify(&self, internal_name: &str) -> PathBuf {
+        self.root().join(internal_name).join("notify")
+    }
+
     #[cfg(unix)]
     fn socket_of(&self, folder: &str, file: &str) -> PathBuf {
         self.root().join(folder).join(file)

@@ -13,10 +13,12 @@ pub use attributes::{Account, Attributes, Limit, Resource};
 
 use crate::supervisor::cron::Schedule;
 
+mod readiness;
 mod restarts;
 mod schedules;
 
 pub use extra_env::{ExtraEnv, Port};
+pub use readiness::{Address, Check, Pattern, Probe, Readiness};
 pub use restarts::{Backoff, LimitReached, OnDependenceRestart, RestartLimit, RestartPolicy};
 pub use schedules::{CatchUp, CatchUpRuns};
 
@@ -134,6 +136,16 @@ pub struct ProcessSpec {
     pub replicas: u32,
     /// When a run counts as ready.
     pub ready: Readiness,
+    /// Whether a run has started up: only then its other probes begin.
+    pub startup: Option<Probe>,
+    /// Whether a run that has been ready is alive.
+    pub liveness: Option<Probe>,
+    /// Whether a run reads what it follows.
+    pub progress: Option<Probe>,
+    /// How often a run that has been ready gives a sign of life (sd_notify's WATCHDOG).
+    pub watchdog: Option<Duration>,
+    /// It is given a NOTIFY_SOCKET whatever its readiness.
+    pub notify: bool,
     /// After how long a run that is not ready yet is reported `not_ready` (and treated as failed).
     pub ready_timeout: Duration,
     /// Whether a new run follows an end.
@@ -239,15 +251,6 @@ pub enum Overlap {
     Replace,
     /// Another instance starts, up to `max_instances`.
     Allow,
-}
-
-/// When a run counts as ready.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Readiness {
-    /// As soon as its program runs.
-    Started,
-    /// When it says so through the SDK.
-    Sdk,
 }
 
 /// Rotation of a log.

@@ -21,8 +21,18 @@ pub fn run(place: &Place, ps: &Ps) -> Outcome {
     if ps.json {
         out.json(&Value::Array(processes.iter().map(to_json).collect()))?;
     } else {
-        let mut head =
-            vec!["PROCESS", "STATE", "READY", "PID", "STARTED", "RESTARTS", "EXIT", "NEXT RUN", "WAITING FOR"];
+        let mut head = vec![
+            "PROCESS",
+            "STATE",
+            "READY",
+            "PID",
+            "STARTED",
+            "RESTARTS",
+            "EXIT",
+            "NEXT RUN",
+            "WAITING FOR",
+            "STATUS",
+        ];
         let mut rows: Vec<Vec<String>> = processes.iter().map(row).collect();
         if processes.iter().any(|process| process.port.is_some()) {
             head.insert(4, "PORT");
@@ -55,6 +65,7 @@ fn row(process: &ProcessStatus) -> Vec<String> {
         exit.unwrap_or_default(),
         process.next_run.map(local_time).unwrap_or_default(),
         process.waiting_for.clone().unwrap_or_default(),
+        process.status.clone().or_else(|| process.reason.clone()).unwrap_or_default(),
     ]
 }
 
@@ -75,6 +86,8 @@ fn to_json(process: &ProcessStatus) -> Value {
         "trigger_type": process.trigger_type,
         "groups": process.groups,
         "port": process.port,
+        "status": process.status,
+        "reason": process.reason,
     })
 }
 
@@ -110,7 +123,7 @@ mod tests {
         let expected = json!({
             "name": "web", "internal_name": "web-1", "state": "idle", "ready": false, "pid": null, "started_at": null,
             "restarts": 0, "exit_code": null, "signal": null, "next_run": null, "waiting_for": null, "run": null,
-            "trigger_type": "manual", "groups": [], "port": null,
+            "trigger_type": "manual", "groups": [], "port": null, "status": null, "reason": null,
         });
         assert_eq!(to_json(&process), expected);
     }

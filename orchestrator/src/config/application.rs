@@ -146,7 +146,11 @@ fn check_sockets(
             Overlap::Allow => spec.replicas.max(spec.max_instances),
             Overlap::Skip | Overlap::Queue | Overlap::Replace => spec.replicas,
         };
-        if let Some(why) = excess(layout.longest_socket([(value.as_str(), instances)].into_iter())) {
+        let notify = spec.has_notify_socket().then(|| layout.notify(&name::internal(value, instances)));
+        if let Some(why) = notify
+            .and_then(&excess)
+            .or_else(|| excess(layout.longest_socket([(value.as_str(), instances)].into_iter())))
+        {
             problems.push(span.clone(), format!("cannot use process {value:?}: {why}"));
         }
     }

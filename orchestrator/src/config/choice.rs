@@ -8,7 +8,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
 use super::raw::{RawDependence, RawGate};
-use crate::plan::{Condition, Durability, Overlap, Readiness, WhenFull};
+use crate::plan::{Condition, Durability, Overlap, WhenFull};
 
 /// How safe a record is before anyone sees it.
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
@@ -101,24 +101,6 @@ impl From<RawOverlap> for Overlap {
             RawOverlap::Queue => Self::Queue,
             RawOverlap::Replace => Self::Replace,
             RawOverlap::Allow => Self::Allow,
-        }
-    }
-}
-
-/// When a run counts as ready.
-#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[schemars(rename = "Readiness")]
-pub(super) enum RawReadiness {
-    Started,
-    Sdk,
-}
-
-impl From<RawReadiness> for Readiness {
-    fn from(raw: RawReadiness) -> Self {
-        match raw {
-            RawReadiness::Started => Self::Started,
-            RawReadiness::Sdk => Self::Sdk,
         }
     }
 }

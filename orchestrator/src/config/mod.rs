@@ -18,6 +18,7 @@ mod process;
 mod quantity;
 mod raw;
 mod read;
+mod readiness;
 mod restarts;
 mod schedules;
 mod schema;

@@ -16,8 +16,9 @@ use super::quantity::RawDuration;
 use super::raw::{RawLog, RawProcess};
 use super::zone;
 use crate::plan::{
-    Attributes, Condition, FinishKind, LogSpec, MAX_REPLICAS, Overlap, ProcessSpec, Readiness, RestartPolicy, Trigger,
+    Attributes, Condition, FinishKind, LogSpec, MAX_REPLICAS, Overlap, ProcessSpec, RestartPolicy, Trigger,
 };
+use crate::supervisor::ProbeKind;
 use crate::supervisor::cron::Schedule;
 
 /// More files of one log than anyone reads.
@@ -78,7 +79,17 @@ pub(super) fn spec(
             .within("max_instances", raw.max_instances, replicas, MAX_REPLICAS)
             .unwrap_or(replicas.max(10)),
         replicas,
-        ready: raw.ready.map_or(Readiness::Started, Into::into),
+        ready: reader.ready(raw.ready),
+        startup: reader.probe(ProbeKind::Startup, raw.startup.as_ref()),
+        liveness: reader.probe(ProbeKind::Liveness, raw.liveness.as_ref()),
+        progress: reader.progress(raw.progress),
+        watchdog: reader.watchdog(raw.watchdog),
+        notify: raw.notify.is_some_and(|notify| {
+            if notify.value {
+                reader.notify("notify", &notify);
+            }
+            notify.value
+        }),
         ready_timeout: reader.ready_timeout(raw.ready_timeout),
         restart: raw.restart.map_or(default_restart(trigger_type), Into::into),
         backoff: reader.backoff(raw.backoff),
@@ -152,7 +163,7 @@ impl Reader<'_> {
     }
 
     /// A text that can be handed to a program.
-    fn text(&mut self, key: &str, raw: At<String>) -> Option<String> {
+    pub(super) fn text(&mut self, key: &str, raw: At<String>) -> Option<String> {
         if raw.value.contains('\0') {
             self.refuse(key, &raw, "a NUL character cannot be passed to a program");
             return None;

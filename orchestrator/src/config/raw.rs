@@ -8,9 +8,10 @@ use serde::Deserialize;
 
 use super::at::{At, Entries};
 use super::attributes::{RawAccount, RawLimit, RawMode};
-use super::choice::{RawCondition, RawDurability, RawOverlap, RawReadiness, RawStdin, RawTriggerType, RawWhenFull};
+use super::choice::{RawCondition, RawDurability, RawOverlap, RawStdin, RawTriggerType, RawWhenFull};
 use super::extra_env::RawPort;
 use super::quantity::{RawDuration, RawSignal, RawSize};
+use super::readiness::{RawProbe, RawReady};
 use super::restarts::{RawBackoff, RawOnDependenceRestart, RawRestart, RawRestartLimit};
 use super::schedules::RawCatchUp;
 
@@ -151,9 +152,21 @@ pub(super) struct RawProcess {
     /// Instances at `copo up`.
     #[schemars(extend("default" = 1))]
     pub replicas: Option<At<u32>>,
-    /// When a run counts as ready: as soon as its program runs, or when it says so through the SDK.
+    /// When a run counts as ready: as soon as its program runs, when it says so through the SDK or to NOTIFY_SOCKET, or while
+    /// a probe says so.
     #[schemars(extend("default" = "started"))]
-    pub ready: Option<RawReadiness>,
+    pub ready: Option<At<RawReady>>,
+    /// Whether a run has started up: its other probes wait for that. Bad: it is stopped, and the restart policy decides.
+    pub startup: Option<At<RawProbe>>,
+    /// Whether a run that has been ready is alive. Bad: it is stopped, and the restart policy decides.
+    pub liveness: Option<At<RawProbe>>,
+    /// A run that follows records and has read none for so long, while there are some to read, is not alive.
+    pub progress: Option<At<RawDuration>>,
+    /// A run that has been ready and has not sent WATCHDOG=1 to NOTIFY_SOCKET for so long is not alive.
+    pub watchdog: Option<At<RawDuration>>,
+    /// Is it given a NOTIFY_SOCKET, also where neither ready nor watchdog asks for one?
+    #[schemars(extend("default" = false))]
+    pub notify: Option<At<bool>>,
     /// After how long a run that is not ready has failed.
     #[schemars(extend("default" = "60s"))]
     pub ready_timeout: Option<At<RawDuration>>,

@@ -2,6 +2,7 @@
 
 mod errors;
 mod names;
+mod readiness;
 mod schema;
 mod terminal;
 mod triggers;
@@ -66,6 +67,11 @@ fn plain(name: &str, executable_path: &str) -> ProcessSpec {
         max_instances: 10,
         replicas: 1,
         ready: Readiness::Started,
+        startup: None,
+        liveness: None,
+        progress: None,
+        watchdog: None,
+        notify: false,
         ready_timeout: seconds(60),
         restart: RestartPolicy::OnFailure,
         backoff: default_backoff(),
@@ -85,6 +91,19 @@ fn plain(name: &str, executable_path: &str) -> ProcessSpec {
 fn default_backoff() -> Backoff {
     let initial = Duration::from_millis(500);
     Backoff { initial, factor: 2.0, max: seconds(30), reset: seconds(60), jitter: 0.0 }
+}
+
+fn probe(check: Check, interval: u64, failures: u32) -> Probe {
+    let (timeout, initial_delay) = (seconds(1), Duration::ZERO);
+    Probe { check, interval: seconds(interval), timeout, successes: 1, failures, initial_delay }
+}
+
+fn address(host: &str, port: u16) -> Address {
+    Address { host: host.to_owned(), port }
+}
+
+fn http(host: &str, port: u16, target: &str) -> Check {
+    Check::Http { address: address(host, port), target: target.to_owned() }
 }
 
 fn default_context() -> ContextSpec {
@@ -114,72 +133,7 @@ fn what_is_not_written_has_its_default() {
     );
 }
 
-const COMPLETE: &str = r#"
-application = "weather"
-log.total = "2GiB"
-
-[context]
-headers    = ["station", "celsius"]
-durability = "power"
-retain     = { records = 10, bytes = "1KiB", age = "1.5h", keys = 3, reports = 4 }
-when_full  = "wait"
-wait_limit = "250ms"
-max_record = 1024
-
-[process.station]
-executable_path = "./bin/station"
-args            = ["--hz", "$RATE"]
-groups          = ["sources", "outside"]
-env             = { RATE = "10", EMPTY = "" }
-env_file        = "station.env"
-secrets         = ["RATE"]
-secret_file     = { DB_PASSWORD = "/run/secrets/db" }
-port            = { env = "HTTP_PORT", base = 5000 }
-cwd             = "data"
-replicas        = 3
-ready           = "sdk"
-ready_timeout   = "5m"
-restart         = "always"
-backoff         = { initial = "1s", factor = 1.5, max = "10s", reset = "1h", jitter = 0.25 }
-restart_limit   = { restarts = 3, window = "10m", then = "shutdown" }
-significant     = true
-success_exit_codes = [0, 3]
-stop_signal     = "int"
-stop_grace      = "2s"
-control         = true
-log             = { size = "1MiB", files = 2 }
-stdin           = "attach"
-memory          = "1GiB"
-cpu             = 1.5
-
-[process.clean]
-executable_path = "python3"
-file_path       = "clean.py"
-depends_on      = ["station", { process = "backup", condition = "succeeded" }]
-on_dependence_restart = "restart"
-
-[process.backup]
-executable_path = "/usr/bin/backup"
-trigger_type    = "manual"
-
-[process.daily]
-executable_path    = "node"
-file_path          = "/opt/daily.mjs"
-trigger_type       = "cron"
-trigger_definition = "0 6 * * *"
-timezone           = "Europe/Vienna"
-catch_up           = { window = "1h", runs = "all" }
-jitter             = "30s"
-run_timeout        = "10m"
-overlap            = "allow"
-max_instances      = 4
-
-[process.publish]
-executable_path    = "publish"
-depends_on         = ["daily", { process = "station" }, { process = "daily", condition = "started" }, "backup"]
-trigger_type       = "dependence_finish"
-trigger_definition = "finished"
-"#;
+const COMPLETE: &str = include_str!("tests/complete.toml");
 
 #[test]
 fn everything_that_is_written_is_in_the_plan() {
@@ -216,9 +170,23 @@ fn everything_that_is_written_is_in_the_plan() {
         file_path: Some(in_folder("clean.py")),
         depends_on: vec![gate(0, Condition::Ready), gate(2, Condition::Succeeded)],
         on_dependence_restart: OnDependenceRestart::Restart,
+        startup: Some(probe(Check::Log(Pattern::Text("up".to_owned())), 1, 30)),
+        ready: Readiness::Probe(Probe {
+            interval: seconds(2),
+            timeout: seconds(3),
+            successes: 4,
+            initial_delay: seconds(6),
+            ..probe(http("127.0.0.1", 8080, "/health"), 2, 5)
+        }),
+        liveness: Some(probe(Check::Exec { program: in_folder("alive"), args: vec!["-q".to_owned()] }, 10, 3)),
+        progress: Some(Probe { timeout: seconds(5), initial_delay: seconds(5), ..probe(Check::Progress, 5, 4) }),
+        watchdog: Some(seconds(7)),
+        notify: true,
         ..plain("clean", "python3")
     };
     let backup = ProcessSpec {
+        ready: Readiness::Probe(probe(Check::Tcp(address("db", 5432)), 1, 3)),
+        startup: Some(probe(Check::Log(Pattern::Regex("^up$".to_owned())), 1, 30)),
         executable_path: in_folder("/usr/bin/backup"),
         trigger: Trigger::Manual,
         restart: RestartPolicy::No,

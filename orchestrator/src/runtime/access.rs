@@ -36,6 +36,16 @@ pub(super) fn open(layout: &Layout, uid: u32) {
     }
 }
 
+/// Opens the way from the application's folder to the socket of one run, for the user it runs as.
+pub(super) fn open_socket(socket: &Path) {
+    let folder = socket.parent().map(|folder| (folder, PASS));
+    for (path, bits) in folder.into_iter().chain([(socket, CONNECT)]) {
+        if let Err(error) = add(path, bits) {
+            tracing::warn!("cannot open {}: {error}", path.display());
+        }
+    }
+}
+
 /// Closes it again, when nobody is left to go there. COPO_HOME may have to stay open for another application.
 pub(super) fn close(layout: &Layout) {
     for folder in [layout.orchestrator(), layout.root()] {

@@ -13,6 +13,7 @@ use super::group::Members;
 use super::journal::{self, Left, Main, NotedRun};
 use super::perform::{Leaders, Performer, Run};
 use super::pids;
+use super::probe::LineWatch;
 use super::processes::{self, Watch};
 use super::rest::Rest;
 use crate::layout::Layout;
@@ -56,7 +57,10 @@ impl Performer {
                 self.ports.borrow_mut().note(&internal_name, asked.base, port);
             }
             self.output.open(&internal_name, log);
-            found.push((*run, self.take_over(*run, internal_name, of_run)));
+            let pid = of_run.main.as_ref().map(|main| main.pid);
+            let socket = self.layout.notify(&internal_name);
+            let lines = pid.and_then(|pid| self.probes.adopt(*run, self.plan.process(instance.prc), &socket, pid));
+            found.push((*run, self.take_over(*run, internal_name, of_run, lines)));
         }
         found
     }
@@ -80,7 +84,7 @@ impl Performer {
         left.runs.iter().map(of_run).collect()
     }
 
-    fn take_over(&mut self, run: RunId, internal_name: String, of_run: Remains) -> Found {
+    fn take_over(&mut self, run: RunId, internal_name: String, of_run: Remains, lines: Option<LineWatch>) -> Found {
         let Remains { noted, main, watch } = of_run;
         let Some(main) = main else { return Found::Ended { outcome: Outcome::Unknown } };
         let pid = main.pid;
@@ -90,7 +94,7 @@ impl Performer {
         };
         if let Some(output) = noted.output.and_then(|inode| open(inode, false)) {
             let stdin = noted.stdin.and_then(|inode| open(inode, true));
-            self.output.begin(&internal_name, output, stdin.map(|end| (end, self.kept.stdin_closer(run))));
+            self.output.begin(&internal_name, output, stdin.map(|end| (end, self.kept.stdin_closer(run))), lines);
         }
         let is_new = self.journal.borrow().run(run) != Some(&noted);
         if is_new {
@@ -103,10 +107,13 @@ impl Performer {
             return Found::Ended { outcome: ended.unwrap_or(Outcome::Unknown) };
         };
         pids::write(&self.layout, &internal_name, pid);
-        let events = self.events.clone();
+        let (events, probes) = (self.events.clone(), Rc::clone(&self.probes));
         tokio::task::spawn_local(async move {
             watch.ended().await;
-            let _ = events.send(Event::Exited { run, outcome: watch.outcome().await });
+            let outcome = watch.outcome().await;
+            if probes.is_main(run, pid) {
+                let _ = events.send(Event::Exited { run, outcome });
+            }
         });
         Found::Alive { pid }
     }

@@ -36,6 +36,26 @@ mod unix {
             Ok(Self { pid: pid_of(pid), ends: Ends::of_pidfd(pidfd)? })
         }
 
+        /// Waits for the end of a process that may be no child of ours now: one whose parent has ended before it has become
+        /// one. How another's child ended is not known.
+        #[cfg(target_os = "linux")]
+        pub async fn wait_for_any(mut self) -> Outcome {
+            loop {
+                if let Ok(Some(outcome)) = peek(self.pid) {
+                    return outcome;
+                }
+                if rustix::process::getpgid(Some(self.pid)).is_err() || self.ends.next().await.is_err() {
+                    return Outcome::Unknown;
+                }
+            }
+        }
+
+        /// There is no way to hear of the end of another's child.
+        #[cfg(not(target_os = "linux"))]
+        pub async fn wait_for_any(self) -> Outcome {
+            self.wait().await
+        }
+
         /// Waits for its end.
         pub async fn wait(mut self) -> Outcome {
             loop {

@@ -1,5 +1,6 @@
 //! What a child finds in its environment (C1): the orchestrator's without any COPO_*, then `env_file`, `env`, and its own
-//! COPO_*. COPO_HOME is kept. PATH ends with the folder of the `copo` binary, so that scripts find it.
+//! COPO_*. COPO_HOME is kept. What a service manager said to the orchestrator alone (NOTIFY_SOCKET) is not handed on.
+//! PATH ends with the folder of the `copo` binary, so that scripts find it.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -10,6 +11,7 @@ use copo_proto::env as names;
 
 #[cfg(unix)]
 use super::account::Credentials;
+use super::probe;
 use super::spawn::{SpawnError, why};
 use crate::config::env_file::{self, EnvFileError};
 use crate::plan::ProcessSpec;
@@ -23,7 +25,10 @@ pub(super) struct Environment {
 impl Environment {
     /// What of the orchestrator's own environment (`vars_os`) every child gets.
     pub(super) fn inherited(own: impl Iterator<Item = (OsString, OsString)>, home: &Path) -> Self {
-        let is_ours = |name: &OsStr| name.to_string_lossy().to_ascii_uppercase().starts_with("COPO_");
+        let is_ours = |name: &OsStr| {
+            let name = name.to_string_lossy();
+            name.to_ascii_uppercase().starts_with("COPO_") || probe::OWN_VARIABLES.contains(&name.as_ref())
+        };
         let mut inherited = Self { variables: own.filter(|(name, _)| !is_ours(name)).collect() };
         inherited.set(names::HOME, home);
         inherited

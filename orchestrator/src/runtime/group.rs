@@ -149,6 +149,12 @@ mod unix {
             let _ = rustix::io::retry_on_intr(|| waitpid(Some(self.leader), WaitOptions::empty()));
         }
 
+        /// Kills what is in the group, and takes the end of its main process. What has left it is not looked for.
+        pub fn sweep(&self) {
+            let _ = kill_process_group(self.leader, Signal::KILL);
+            self.reap();
+        }
+
         /// Whether nothing at all is in a group that is not ours.
         pub fn of_another_is_gone(leader: u32) -> bool {
             test_kill_process_group(pid_of(leader)) == Err(Errno::SRCH)
@@ -273,6 +279,11 @@ mod windows {
         /// Nothing outlives its orchestrator here.
         pub fn of_another_is_gone(_leader: u32) -> bool {
             true
+        }
+
+        /// Ends all of it.
+        pub fn sweep(&self) {
+            self.kill();
         }
 
         /// Nothing is left behind by a process that has ended here.

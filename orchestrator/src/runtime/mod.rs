@@ -37,6 +37,7 @@ mod own_log;
 mod perform;
 mod pids;
 mod ports;
+mod probe;
 mod processes;
 mod reports_file;
 mod rest;

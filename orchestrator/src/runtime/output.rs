@@ -22,6 +22,7 @@ use super::clock;
 use super::kept::StdinCloser;
 use super::log::Log;
 use super::log_budget::Budget;
+use super::probe::LineWatch;
 use super::reports_file;
 use super::spawn::{OutputEnd, OutputReader, StdinEnd, StdinWriter};
 use super::stdio::Stdio;
@@ -44,7 +45,7 @@ pub(super) struct Output {
 enum Command {
     Open { internal_name: String, log: LogSpec },
     Limit { total: Option<u64> },
-    Begin { internal_name: String, output: OutputEnd, stdin: Option<(StdinEnd, StdinCloser)> },
+    Begin { internal_name: String, output: OutputEnd, stdin: Option<(StdinEnd, StdinCloser)>, watch: Option<LineWatch> },
     Shut { internal_name: String },
     Finish { internal_name: String, done: oneshot::Sender<()> },
     Rest { internal_name: String },
@@ -77,9 +78,15 @@ impl Output {
         self.say(Command::Shut { internal_name: internal_name.to_owned() });
     }
 
-    /// A run of an opened instance has begun: copy what it writes.
-    pub(super) fn begin(&self, internal_name: &str, output: OutputEnd, stdin: Option<(StdinEnd, StdinCloser)>) {
-        self.say(Command::Begin { internal_name: internal_name.to_owned(), output, stdin });
+    /// A run of an opened instance has begun: copy what it writes, and look in it for what `watch` looks for.
+    pub(super) fn begin(
+        &self,
+        internal_name: &str,
+        output: OutputEnd,
+        stdin: Option<(StdinEnd, StdinCloser)>,
+        watch: Option<LineWatch>,
+    ) {
+        self.say(Command::Begin { internal_name: internal_name.to_owned(), output, stdin, watch });
     }
 
     /// A run has ended; resolves when what it wrote is in the log.
@@ -160,9 +167,9 @@ async fn work(layout: Layout, mut commands: mpsc::UnboundedReceiver<Command>) {
                     instance.close().await;
                 }
             }
-            Command::Begin { internal_name, output, stdin } => {
+            Command::Begin { internal_name, output, stdin, watch } => {
                 if let Some(instance) = instances.get_mut(&internal_name) {
-                    instance.begin(output, stdin, &buffer);
+                    instance.begin(output, watch, stdin, &buffer);
                 }
             }
             Command::Finish { internal_name, done } => {
@@ -187,7 +194,13 @@ async fn work(layout: Layout, mut commands: mpsc::UnboundedReceiver<Command>) {
 }
 
 impl Instance {
-    fn begin(&mut self, output: OutputEnd, stdin: Option<(StdinEnd, StdinCloser)>, buffer: &Rc<RefCell<Vec<u8>>>) {
+    fn begin(
+        &mut self,
+        output: OutputEnd,
+        watch: Option<LineWatch>,
+        stdin: Option<(StdinEnd, StdinCloser)>,
+        buffer: &Rc<RefCell<Vec<u8>>>,
+    ) {
         match OutputReader::new(output) {
             Ok(reader) => {
                 if let Some(size) = self.sinks.terminal_size.get() {
@@ -195,7 +208,7 @@ impl Instance {
                 }
                 let (ended, end) = oneshot::channel();
                 self.run = Some(CopiedRun { ended });
-                tokio::task::spawn_local(copy(reader, Rc::clone(&self.sinks), Rc::clone(buffer), end));
+                tokio::task::spawn_local(copy(reader, watch, Rc::clone(&self.sinks), Rc::clone(buffer), end));
             }
             Err(error) => tracing::error!("cannot read the output of {}: {error}", self.sinks.internal_name),
         }
@@ -253,15 +266,22 @@ impl Sinks {
     }
 
     /// Takes what has come; without a copy, where that is possible. 0 at the end.
-    fn take(&self, reader: &OutputReader, buffer: &mut [u8]) -> io::Result<usize> {
+    ///
+    /// What somebody looks for something in has to be read for that.
+    fn take(&self, reader: &OutputReader, watch: &mut Option<LineWatch>, buffer: &mut [u8]) -> io::Result<usize> {
         #[cfg(target_os = "linux")]
-        match reader.try_with(|pipe| self.splice(pipe)) {
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => {}
-            spliced => return spliced,
+        if watch.is_none() {
+            match reader.try_with(|pipe| self.splice(pipe)) {
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => {}
+                spliced => return spliced,
+            }
         }
         let read = reader.try_read(buffer)?;
         if read > 0 {
             self.write(&buffer[..read]);
+        }
+        if watch.as_mut().is_some_and(|watch| !watch.feed(&buffer[..read])) {
+            *watch = None;
         }
         Ok(read)
     }
@@ -322,6 +342,7 @@ impl Sinks {
 /// Copies a run's output until its pipe has ended or the run has; then what is in the pipe, and no more.
 async fn copy(
     reader: OutputReader,
+    mut watch: Option<LineWatch>,
     sinks: Rc<Sinks>,
     buffer: Rc<RefCell<Vec<u8>>>,
     mut end: oneshot::Receiver<oneshot::Sender<()>>,
@@ -330,7 +351,7 @@ async fn copy(
         tokio::select! {
             done = &mut end => break done,
             readable = reader.readable() => {
-                if readable.is_err() || !copy_some(&reader, &sinks, &mut buffer.borrow_mut()) {
+                if readable.is_err() || !copy_some(&reader, &mut watch, &sinks, &mut buffer.borrow_mut()) {
                     break end.await;
                 }
             }
@@ -352,8 +373,8 @@ async fn copy(
 }
 
 /// Copies one chunk; false at the end.
-fn copy_some(reader: &OutputReader, sinks: &Sinks, buffer: &mut [u8]) -> bool {
-    match sinks.take(reader, buffer) {
+fn copy_some(reader: &OutputReader, watch: &mut Option<LineWatch>, sinks: &Sinks, buffer: &mut [u8]) -> bool {
+    match sinks.take(reader, watch, buffer) {
         Ok(taken) => taken > 0,
         Err(error) => matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted),
     }

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use copo_proto::v1::{EventKind, Facts};
 use copo_proto::{env as names, name};
@@ -22,6 +23,7 @@ use super::limits::LimitNotes;
 use super::output::Output;
 use super::pids;
 use super::ports::Ports;
+use super::probe::{Probes, Question};
 use super::processes;
 use super::schedules::Schedules;
 #[cfg(unix)]
@@ -31,9 +33,11 @@ use super::start;
 #[cfg(unix)]
 use super::terminal;
 use crate::layout::Layout;
-use crate::plan::{Plan, ProcessSpec, Stdin};
+#[cfg(unix)]
+use crate::plan::Stdin;
+use crate::plan::{Check, Plan, ProcessSpec};
 use crate::server::{Hub, Identity};
-use crate::supervisor::{Action, Event, Instance, Reply, RunId, Spawn};
+use crate::supervisor::{Action, Event, Instance, ProbeKind, Reply, RunId, Spawn};
 
 /// Everything that actions are done with.
 pub(super) struct Performer {
@@ -58,6 +62,8 @@ pub(super) struct Performer {
     /// What the next orchestrator is to know of schedules.
     pub(super) schedules: Schedules,
     pub(super) kept: Rc<Kept>,
+    /// How runs are asked and heard.
+    pub(super) probes: Rc<Probes>,
 }
 
 /// A run whose group may still hold something.
@@ -75,6 +81,14 @@ impl Leaders {
     /// Is it a main process?
     pub(super) fn has(&self, pid: u32) -> bool {
         self.0.borrow().contains(&pid)
+    }
+
+    pub(super) fn add(&self, pid: u32) {
+        self.0.borrow_mut().insert(pid);
+    }
+
+    pub(super) fn remove(&self, pid: u32) {
+        self.0.borrow_mut().remove(&pid);
     }
 
     /// Reaps the orphans that have come to us and ended.
@@ -97,9 +111,13 @@ impl Performer {
             Action::StopEvent { run, grace_ms } => self.hub.stop_event(run, grace_ms),
             Action::Signal { run, signal } => self.signal(run, &signal),
             Action::Kill { run } => {
+                self.signal_main(run, "SIGKILL");
                 if let Some(run) = self.runs.get(&run) {
                     run.group.kill();
                 }
+            }
+            Action::Probe { run, instance, probe, check, timeout } => {
+                self.probe(run, instance, (probe, check, timeout));
             }
             Action::Drain { run } => self.drain(run),
             Action::Fence { run } => self.hub.fence(run),
@@ -145,6 +163,7 @@ impl Performer {
                 self.hub.fence(run);
                 self.journal.borrow_mut().forget_run(run);
                 self.kept.release(run, 0);
+                self.probes.forget(run);
                 let reason = format!("cannot start {internal_name}: {reason}");
                 tracing::warn!("{reason}");
                 self.tell(Event::SpawnFailed { run, reason, is_final });
@@ -157,24 +176,12 @@ impl Performer {
         let token = token()?;
         #[cfg(unix)]
         let attributes = Attributes::of(&spec.attributes).map_err(SpawnError::lasting)?;
-        let mut env = self.inherited.clone();
-        #[cfg(unix)]
-        if let Some(credentials) = &attributes.credentials {
-            env.become_user(credentials);
-        }
-        let mut env = env.configured(spec)?;
-        if let Some(folder) = &self.binary_folder {
-            env.append_to_path(folder);
-        }
+        let mut env = self.environment(spec, spawn.run, internal_name)?;
         let port = spec.extra_env.port.as_ref();
         let port = port.map(|port| Ok((&port.env, self.ports.borrow_mut().give(internal_name, port)?))).transpose()?;
         if let Some((name, number)) = port {
             env.set(name, number.to_string());
         }
-        env.set(names::SOCKET, self.layout.socket());
-        env.set(names::APPLICATION, self.layout.application());
-        env.set(names::PROCESS, internal_name);
-        env.set(names::RUN, spawn.run.to_string());
         env.set(names::TOKEN, &token);
         if let Some(time) = spawn.scheduled_time {
             env.set(names::SCHEDULED_TIME, time.to_string());
@@ -190,6 +197,7 @@ impl Performer {
             stdin: None,
             main: None,
         };
+        self.probes.prepare(spawn.run, spec, &self.layout.notify(internal_name), &mut env)?;
         self.hub.admit(Identity {
             token,
             run: spawn.run,
@@ -256,6 +264,24 @@ impl Performer {
         cgroup.map_err(|error| SpawnError::lasting(format!("cannot limit its memory and cpu: {}", spawn::why(&error))))
     }
 
+    /// What a program of this run finds, but for what only its main process may know.
+    fn environment(&self, spec: &ProcessSpec, run: RunId, internal_name: &str) -> Result<Environment, SpawnError> {
+        let mut env = self.inherited.clone();
+        #[cfg(unix)]
+        if let Some(credentials) = Attributes::of(&spec.attributes).map_err(SpawnError::lasting)?.credentials {
+            env.become_user(&credentials);
+        }
+        let mut env = env.configured(spec)?;
+        if let Some(folder) = &self.binary_folder {
+            env.append_to_path(folder);
+        }
+        env.set(names::SOCKET, self.layout.socket());
+        env.set(names::APPLICATION, self.layout.application());
+        env.set(names::PROCESS, internal_name);
+        env.set(names::RUN, run.to_string());
+        Ok(env)
+    }
+
     fn started(&mut self, run: RunId, instance: Instance, internal_name: String, spawned: Spawned) {
         let Spawned { pid, child, group, output, stdin } = spawned;
         self.note_main(run, pid);
@@ -265,14 +291,19 @@ impl Performer {
         if self.plan.process(instance.prc).stdin == Stdin::Terminal {
             terminal::publish(&self.layout, &internal_name, &output);
         }
-        self.output.begin(&internal_name, output, stdin.map(|end| (end, self.kept.stdin_closer(run))));
-        pids::write(&self.layout, &internal_name, pid);
+        // First: what it writes and says comes after.
         self.tell(Event::Spawned { run, pid });
+        let watch = self.probes.begin(run, self.plan.process(instance.prc), pid);
+        let stdin = stdin.map(|end| (end, self.kept.stdin_closer(run)));
+        self.output.begin(&internal_name, output, stdin, watch);
+        pids::write(&self.layout, &internal_name, pid);
         self.runs.insert(run, Run { internal_name, pid, group: Rc::new(Members::Own(group)) });
-        let events = self.events.clone();
+        let (events, probes) = (self.events.clone(), Rc::clone(&self.probes));
         tokio::task::spawn_local(async move {
             let outcome = child.wait().await;
-            let _ = events.send(Event::Exited { run, outcome });
+            if probes.is_main(run, pid) {
+                let _ = events.send(Event::Exited { run, outcome });
+            }
         });
     }
 
@@ -283,7 +314,26 @@ impl Performer {
         }
     }
 
+    fn probe(&self, run: RunId, instance: Instance, (probe, check, timeout): (ProbeKind, Check, Duration)) {
+        let spec = self.plan.process(instance.prc);
+        let env = || self.environment(spec, run, &self.internal_name(instance));
+        self.probes.ask(Question { run, probe, check, timeout, spec, env: &env }, &self.spawner);
+    }
+
+    /// Of a main process that has left its group.
+    #[cfg(unix)]
+    fn signal_main(&self, run: RunId, signal: &str) {
+        if let Some(main) = self.probes.main(run) {
+            main.signal_outside_group(signal);
+        }
+    }
+
+    /// Nothing leaves a job object.
+    #[cfg(windows)]
+    fn signal_main(&self, _run: RunId, _signal: &str) {}
+
     fn signal(&self, run: RunId, signal: &str) {
+        self.signal_main(run, signal);
         let Some(run) = self.runs.get(&run) else { return };
         if let Err(error) = run.group.signal(signal) {
             tracing::warn!("cannot send {signal} to {}: {error}", run.internal_name);
@@ -299,6 +349,8 @@ impl Performer {
     }
 
     fn reap(&mut self, run: RunId) {
+        self.signal_main(run, "SIGKILL");
+        self.probes.forget(run);
         let events = self.events.clone();
         let Some(Run { internal_name, pid, group }) = self.runs.remove(&run) else {
             let _ = events.send(Event::GroupGone { run });

@@ -23,6 +23,7 @@ use super::limits::LimitNotes;
 use super::lock::{self, Lock, LockError};
 use super::output::Output;
 use super::perform::{Leaders, Performer};
+use super::probe::Probes;
 use super::schedules::Schedules;
 use super::spawn::Spawner;
 use super::termination::Terminations;
@@ -96,6 +97,8 @@ pub(super) fn start(plan: Plan, layout: Layout, begin: Begin, kept: io::Result<K
     }
     let (sender, events) = mpsc::unbounded_channel();
     let hub = Hub::new(context, &plan.context, sender.clone(), about(&plan));
+    let leaders = Leaders::default();
+    let probes = Rc::new(Probes::new(sender.clone(), Rc::clone(&hub), leaders.clone()));
     let mut performer = Performer {
         plan: Arc::clone(&plan),
         inherited: Environment::inherited(std::env::vars_os(), layout.home()),
@@ -108,12 +111,13 @@ pub(super) fn start(plan: Plan, layout: Layout, begin: Begin, kept: io::Result<K
         limit_notes: LimitNotes::default(),
         #[cfg(target_os = "linux")]
         cgroups,
-        leaders: Leaders::default(),
+        leaders,
         ports: RefCell::default(),
         runs: HashMap::new(),
         journal: Rc::new(RefCell::new(journal)),
         schedules,
         kept: Rc::new(kept),
+        probes,
     };
     let mut live: Vec<_> = orc.live_runs().collect();
     live.sort_by_key(|live| live.instance);
@@ -243,6 +247,7 @@ fn remove_sockets(layout: &Layout) -> io::Result<()> {
     for entry in fs::read_dir(layout.root())? {
         let folder = entry?.path();
         let _ = fs::remove_file(folder.join("tty"));
+        let _ = fs::remove_file(folder.join("notify"));
         // Only a folder that held nothing but its socket goes with it.
         if fs::remove_file(folder.join("stdio")).is_ok() {
             let _ = fs::remove_dir(folder);

@@ -12,6 +12,7 @@ use copo_proto::frame;
 use copo_proto::v1::{self, response, server_message};
 use tokio::sync::oneshot;
 
+use super::hub::Backlog;
 use super::identity::Speaker;
 
 /// How large a line's buffer may stay.
@@ -51,6 +52,8 @@ pub(super) struct Line {
     waker: RefCell<Option<Waker>>,
     ending: RefCell<Option<Ending>>,
     drains: RefCell<Vec<oneshot::Sender<()>>>,
+    backlogs: RefCell<Vec<oneshot::Sender<Backlog>>>,
+    written: Cell<u64>,
     is_mute: Cell<bool>,
     subscribed: Cell<bool>,
     waits_for_head: Cell<bool>,
@@ -68,6 +71,8 @@ impl Line {
             waker: RefCell::default(),
             ending: RefCell::default(),
             drains: RefCell::default(),
+            backlogs: RefCell::default(),
+            written: Cell::new(0),
             is_mute: Cell::new(false),
             subscribed: Cell::new(false),
             waits_for_head: Cell::new(false),
@@ -131,6 +136,30 @@ impl Line {
     /// Those who wait for what has arrived to be appended.
     pub(super) fn take_drains(&self) -> Vec<oneshot::Sender<()>> {
         self.drains.take()
+    }
+
+    /// Asks how far its subscription has read.
+    pub(super) fn ask_backlog(&self) -> oneshot::Receiver<Backlog> {
+        let (tell, told) = oneshot::channel();
+        self.backlogs.borrow_mut().push(tell);
+        self.wake();
+        told
+    }
+
+    /// Answers those who ask how far its subscription has read; `unread` is found out only for them.
+    pub(super) fn tell_backlog(&self, unread: impl FnOnce() -> usize) {
+        let asking = self.backlogs.take();
+        if !asking.is_empty() {
+            let backlog = Backlog { line: self.id.0, written: self.written.get(), unread: unread() };
+            for tell in asking {
+                let _ = tell.send(backlog); // Whoever asked may have given up.
+            }
+        }
+    }
+
+    /// So many bytes of its subscription were written.
+    pub(super) fn wrote(&self, bytes: usize) {
+        self.written.set(self.written.get().wrapping_add(bytes as u64));
     }
 
     /// Is there something the session has to see to before it waits?

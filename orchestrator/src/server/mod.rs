@@ -27,7 +27,7 @@ use std::time::Duration;
 use copo_proto::v1;
 
 pub use accept::serve;
-pub use hub::{About, Hub};
+pub use hub::{About, Backlog, Hub};
 pub use identity::Identity;
 pub use stream::{Listener, bind};
 

@@ -89,7 +89,10 @@ impl Feed {
         let is_waiting = place.read(hub, self);
         while !place.slices.is_empty() {
             match with_parts(&place.slices, |parts| self.stream.try_write(parts)) {
-                Ok(wrote) => advance(&mut place.slices, wrote),
+                Ok(wrote) => {
+                    self.line.wrote(wrote);
+                    advance(&mut place.slices, wrote);
+                }
                 Err(_) => return false, // Whatever it is, the session finds the same.
             }
         }
@@ -177,9 +180,13 @@ fn poll(session: &mut Session, feed: &Feed, cx: &mut Context<'_>) -> Poll<Woken>
     session.line.unpark();
     let mut place = feed.place.borrow_mut();
     let slices = &mut place.slices;
+    session.line.tell_backlog(|| slices.iter().map(Bytes::len).sum::<usize>() + feed.stream.unread());
     while !slices.is_empty() {
         match with_parts(slices, |parts| feed.stream.poll_write(cx, parts)) {
-            Poll::Ready(Ok(wrote)) => advance(slices, wrote),
+            Poll::Ready(Ok(wrote)) => {
+                feed.line.wrote(wrote);
+                advance(slices, wrote);
+            }
             Poll::Ready(Err(_)) => return Poll::Ready(Woken::Ended(Ending::Quiet)),
             Poll::Pending => break,
         }

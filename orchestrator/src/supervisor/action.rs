@@ -1,13 +1,15 @@
 //! What to do: the supervisor's output. `runtime/perform` has one arm for each.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use copo_proto::v1;
 
 use super::cron_clock::ScheduleNote;
 use super::event::RequestId;
+use super::probe::ProbeKind;
 use super::run::{Instance, RunId};
-use crate::plan::Plan;
+use crate::plan::{Check, Plan};
 
 /// One thing to do, in the order given.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +34,19 @@ pub enum Action {
     Kill {
         /// The run.
         run: RunId,
+    },
+    /// Ask the run. Answered by `Probed` within the timeout.
+    Probe {
+        /// The run.
+        run: RunId,
+        /// Of which instance.
+        instance: Instance,
+        /// For what.
+        probe: ProbeKind,
+        /// What to ask.
+        check: Check,
+        /// How long the answer may take.
+        timeout: Duration,
     },
     /// Append what has arrived on the run's connections, for at most 100 ms. Answered by `Drained`.
     Drain {

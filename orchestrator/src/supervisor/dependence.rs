@@ -8,7 +8,7 @@ use super::orchestrator::{Orchestrator, Process};
 use super::process::{Slot, State};
 use super::run::Instance;
 use super::step::{Finish, Input};
-use crate::plan::{Condition, Dependence, OnDependenceRestart, PrcId, ProcessSpec, Readiness, Trigger};
+use crate::plan::{Condition, Dependence, OnDependenceRestart, PrcId, ProcessSpec, Trigger};
 
 impl Orchestrator {
     /// Everything that processes of this kind gate on holds.
@@ -58,7 +58,9 @@ impl Orchestrator {
             Some(State::Idle | State::Live(_) | State::Failed) => "",
             None => " (it has no instances)",
         };
-        format!("{} {missing}{because}", spec.name)
+        let why = slot.and_then(Slot::why_not_ready).filter(|_| dependence.condition == Condition::Ready);
+        let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
+        format!("{} {missing}{because}{why}", spec.name)
     }
 
     /// Why only a person could end the waiting of this process, if that is so.
@@ -154,10 +156,8 @@ pub(super) fn holds(condition: Condition, spec: &ProcessSpec, slot: &Slot) -> bo
     let is_done = matches!(slot.state, State::Finished);
     match condition {
         Condition::Started => slot.is_started() || is_done,
-        Condition::Ready => match spec.ready {
-            Readiness::Started => slot.is_started() || is_done,
-            Readiness::Sdk => slot.is_ready(),
-        },
+        Condition::Ready if spec.declares_readiness() => slot.is_ready(),
+        Condition::Ready => slot.is_started() || is_done,
         Condition::Succeeded => slot.last_finish == Some(Finish::Succeeded),
         Condition::Failed => slot.last_finish == Some(Finish::Failed),
         Condition::Finished => slot.last_finish.is_some(),

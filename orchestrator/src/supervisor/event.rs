@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use copo_proto::v1;
 
+use super::notice::Notice;
+use super::probe::{Answer, ProbeKind};
 use super::run::RunId;
 use crate::plan::Plan;
 
@@ -22,7 +24,7 @@ pub struct Now {
 /// [`Event::DeadlineReached`]; one that comes too early does no harm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deadline {
-    /// By [`Now::mono`]: backoff, grace, ready_timeout.
+    /// By [`Now::mono`]: backoff, grace, ready_timeout, probes.
     pub mono: Option<Duration>,
     /// By [`Now::wall`]: cron. When the wall clock is set, the driver wakes up and says `DeadlineReached`.
     pub wall: Option<u64>,
@@ -77,6 +79,23 @@ pub enum Event {
     Ready {
         /// The run.
         run: RunId,
+    },
+    /// A probe of a run was answered, or its log held what a log probe looks for.
+    Probed {
+        /// The run.
+        run: RunId,
+        /// Which probe.
+        probe: ProbeKind,
+        /// Good, or why not.
+        answer: Answer,
+    },
+    /// A run said something of itself through its NOTIFY_SOCKET. Where it named another main process, its end is watched
+    /// from here on.
+    Notified {
+        /// The run.
+        run: RunId,
+        /// What it said.
+        notice: Notice,
     },
     /// A run asked to be told when it is to stop: it gets half the grace before the signal.
     StopWatched {

@@ -8,6 +8,7 @@ use super::action::Action;
 use super::event::Outcome;
 use super::run::RunId;
 use super::step::{Note, Order, Over, Step};
+use super::watch::Watch;
 use crate::plan::ProcessSpec;
 
 /// How far a live run is.
@@ -50,6 +51,9 @@ pub(super) struct Run {
     /// It ended while there was no orchestrator.
     #[serde(default)]
     pub ended_unseen: bool,
+    /// How it is watched.
+    #[serde(default)]
+    pub watch: Watch,
 }
 
 impl Run {
@@ -93,21 +97,6 @@ pub(super) struct Ask {
     pub kill: bool,
 }
 
-/// The run says that it is ready. Where no readiness is declared this is news to readers of the reports alone.
-pub(super) fn ready(step: &mut Step<'_>, run: &mut Run) {
-    run.said_ready = true;
-    run.phase = Phase::Running;
-    step.report(EventKind::Ready, Some(run), None);
-}
-
-/// Not ready in time is a failure, and half-ready is no state to leave a run in: it is stopped, and the policy decides.
-pub(super) fn not_ready(step: &mut Step<'_>, run: &mut Run) {
-    let reason = format!("not ready within {:?}", step.spec.ready_timeout);
-    step.report(EventKind::NotReady, Some(run), Some(reason.clone()));
-    run.fault = Some(reason);
-    ask_to_stop(step, run, asking(step.spec), None);
-}
-
 /// As the plan says a run of this process is asked to stop.
 pub(super) fn asking(spec: &ProcessSpec) -> Ask {
     Ask { grace: spec.stop_grace, kill: false }
@@ -125,13 +114,11 @@ pub(super) fn lose(step: &mut Step<'_>, run: &mut Run, why: String) {
 
 /// Asks it to stop; `why` where it is not a person who wants it.
 pub(super) fn ask_to_stop(step: &mut Step<'_>, run: &mut Run, ask: Ask, why: Option<String>) {
-    let now = step.now.mono;
-    run.phase = Phase::Stopping;
-    run.stop_later = None;
-    step.report(EventKind::Stopping, Some(run), why);
+    stopping(step, run, why);
     if ask.kill {
         return step.act(Action::Kill { run: run.id });
     }
+    let now = step.now.mono;
     let grace_ms = u64::try_from(ask.grace.as_millis()).unwrap_or(u64::MAX);
     step.act(Action::StopEvent { run: run.id, grace_ms });
     run.kill_at = Some(now.saturating_add(ask.grace));
@@ -140,6 +127,13 @@ pub(super) fn ask_to_stop(step: &mut Step<'_>, run: &mut Run, ask: Ask, why: Opt
     } else {
         step.act(Action::Signal { run: run.id, signal: step.spec.stop_signal.clone() });
     }
+}
+
+fn stopping(step: &mut Step<'_>, run: &mut Run, why: Option<String>) {
+    run.phase = Phase::Stopping;
+    run.stop_later = None;
+    run.watch.end();
+    step.report(EventKind::Stopping, Some(run), why);
 }
 
 /// It was asked to stop and is asked again: the earlier end holds.

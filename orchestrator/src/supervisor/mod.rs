@@ -14,7 +14,9 @@ pub mod event;
 pub mod graph;
 mod live;
 mod names;
+pub mod notice;
 mod orchestrator;
+pub mod probe;
 mod process;
 mod ps;
 mod report;
@@ -25,11 +27,14 @@ mod scale;
 mod step;
 mod trigger;
 mod waits;
+mod watch;
 
 pub use action::{Action, Reply, Spawn};
 pub use cron_clock::{ScheduleNote, Stretch};
 pub use event::{Command, Deadline, Event, Found, Now, Outcome, RequestId, Requester};
+pub use notice::Notice;
 pub use orchestrator::Orchestrator;
+pub use probe::{Answer, ProbeKind};
 pub use run::{Instance, RunId, RunSeed};
 pub use saved::{LiveRun, Saved, Stray};
 

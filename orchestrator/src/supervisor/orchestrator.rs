@@ -165,6 +165,8 @@ impl Orchestrator {
                 self.of_run(now, run, Input::SpawnFailed { reason, is_final });
             }
             Event::Ready { run } => self.of_run(now, run, Input::Ready),
+            Event::Probed { run, probe, answer } => self.of_run(now, run, Input::Probed(probe, answer)),
+            Event::Notified { run, notice } => self.of_run(now, run, Input::Notified(notice)),
             Event::StopWatched { run } => self.of_run(now, run, Input::StopWatched),
             Event::Exited { run, outcome } => self.of_run(now, run, Input::Exited(outcome)),
             Event::Drained { run } => self.of_run(now, run, Input::Drained),

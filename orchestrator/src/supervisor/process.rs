@@ -28,15 +28,17 @@ use copo_proto::v1::{self, EventKind};
 use super::action::{Action, Spawn};
 use super::backoff::{self, Recent};
 use super::event::Outcome;
-use super::live::{Next, Phase, Run, ask_to_stop, harder, hurry, lose, press, ready, settle_order};
+use super::live::{Next, Phase, Run, ask_to_stop, harder, hurry, lose, press, settle_order};
 use super::report;
 use super::run::RunId;
 use super::step::{Finish, Input, Note, Order, Step, Verdict};
-use crate::plan::{LimitReached, ProcessSpec, Readiness, RestartPolicy};
+use super::watch::{self, Watch};
+use crate::plan::{LimitReached, ProcessSpec, RestartPolicy};
 
 mod due;
 mod ending;
 mod starting;
+mod view;
 
 /// What an instance is doing.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
@@ -108,70 +110,6 @@ impl Slot {
         Self { armed, ..Self::new() }
     }
 
-    /// The live run.
-    pub fn run(&self) -> Option<&Run> {
-        match &self.state {
-            State::Live(run) => Some(run),
-            State::Idle
-            | State::Waiting(_)
-            | State::Backoff { .. }
-            | State::Stopped
-            | State::Finished
-            | State::Failed => None,
-        }
-    }
-
-    /// Nothing runs and nothing is about to.
-    pub fn is_at_rest(&self) -> bool {
-        match &self.state {
-            State::Idle | State::Stopped | State::Finished | State::Failed => true,
-            State::Waiting(_) | State::Live(_) | State::Backoff { .. } => false,
-        }
-    }
-
-    /// A run is queued already.
-    pub fn has_queued(&self) -> bool {
-        self.queued.is_some()
-    }
-
-    /// What is queued, when its turn has come.
-    pub fn take_queued(&mut self) -> Option<Order> {
-        if self.is_at_rest() { self.queued.take() } else { None }
-    }
-
-    /// Its program runs, and nobody has asked it to stop.
-    pub fn is_started(&self) -> bool {
-        self.run().is_some_and(|run| matches!(run.phase, Phase::Starting | Phase::Running))
-    }
-
-    /// It is started and ready.
-    pub fn is_ready(&self) -> bool {
-        self.run().is_some_and(|run| run.phase == Phase::Running)
-    }
-
-    /// The state as people see it.
-    pub fn shown(&self) -> v1::State {
-        match &self.state {
-            State::Idle => v1::State::Idle,
-            State::Waiting(_) => v1::State::Waiting,
-            State::Backoff { .. } => v1::State::Backoff,
-            State::Stopped => v1::State::Stopped,
-            State::Finished => v1::State::Finished,
-            State::Failed => v1::State::Failed,
-            State::Live(run) => match run.phase {
-                Phase::Spawning if run.stop_later.is_some() => v1::State::Stopping,
-                Phase::Spawning | Phase::Starting => v1::State::Starting,
-                Phase::Running => v1::State::Running,
-                Phase::Stopping | Phase::Draining | Phase::Reaping => v1::State::Stopping,
-            },
-        }
-    }
-
-    /// What others may depend on.
-    fn face(&self) -> (v1::State, bool, Option<Finish>) {
-        (self.shown(), self.is_started(), self.last_finish)
-    }
-
     /// The table.
     pub fn step(&mut self, step: &mut Step<'_>, input: Input) {
         let before = self.face();
@@ -218,6 +156,8 @@ impl Slot {
             | Input::Spawned(_)
             | Input::SpawnFailed { .. }
             | Input::Ready
+            | Input::Probed(..)
+            | Input::Notified(_)
             | Input::StopWatched
             | Input::Exited(_)
             | Input::Drained
@@ -247,6 +187,8 @@ impl Slot {
             | Input::Spawned(_)
             | Input::SpawnFailed { .. }
             | Input::Ready
+            | Input::Probed(..)
+            | Input::Notified(_)
             | Input::StopWatched
             | Input::Exited(_)
             | Input::Drained
@@ -279,6 +221,8 @@ impl Slot {
             | Input::Spawned(_)
             | Input::SpawnFailed { .. }
             | Input::Ready
+            | Input::Probed(..)
+            | Input::Notified(_)
             | Input::StopWatched
             | Input::Exited(_)
             | Input::Drained
@@ -306,9 +250,11 @@ impl Slot {
             (Phase::Spawning, Input::SpawnFailed { reason, is_final }) => {
                 return self.spawn_failed(step, *run, reason, is_final);
             }
-            (Phase::Spawning, Input::Ready) => run.said_ready = true,
-            (Phase::Starting, Input::Ready) => ready(step, &mut run),
-            (Phase::Running, Input::Ready) if !run.said_ready => ready(step, &mut run),
+            (_, Input::Ready) => watch::says_ready(step, &mut run),
+            (Phase::Starting | Phase::Running, Input::Probed(kind, answer)) => {
+                watch::probed(step, &mut run, kind, answer);
+            }
+            (_, Input::Notified(notice)) => watch::notified(step, &mut run, notice),
 
             (Phase::Starting | Phase::Running, Input::Due) => due::overrun(step, &mut run),
             (Phase::Stopping, Input::Due) => press(step, &mut run),
@@ -343,7 +289,7 @@ impl Slot {
             // What comes twice, or too late to matter.
             (_, Input::Go(_) | Input::Lost(..))
             | (Phase::Spawning | Phase::Draining | Phase::Reaping, Input::Due)
-            | (Phase::Running | Phase::Stopping | Phase::Draining | Phase::Reaping, Input::Ready)
+            | (Phase::Spawning | Phase::Stopping | Phase::Draining | Phase::Reaping, Input::Probed(..))
             | (
                 Phase::Starting | Phase::Running | Phase::Stopping | Phase::Draining | Phase::Reaping,
                 Input::Spawned(_) | Input::SpawnFailed { .. },

@@ -41,6 +41,8 @@ impl Orchestrator {
             timezone: timing.map(|timing| timing.schedule.zone().name().to_owned()),
             next_start: cron.zip(timing).and_then(|(cron, timing)| cron.deadline(timing)),
             port: None,
+            status: run.and_then(|run| run.watch.status.clone()),
+            reason: slot.why_not_ready().map(str::to_owned).or_else(|| slot.why_failed().map(str::to_owned)),
         }
     }
 

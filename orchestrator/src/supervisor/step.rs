@@ -5,6 +5,8 @@ use copo_proto::v1::EventKind;
 use super::action::Action;
 use super::event::{Now, Outcome, RequestId};
 use super::live::{Ask, Next, Run};
+use super::notice::Notice;
+use super::probe::{Answer, ProbeKind};
 use super::report;
 use super::run::{Instance, RunId};
 use crate::plan::{ProcessSpec, Trigger};
@@ -53,6 +55,8 @@ pub(super) enum Input {
         is_final: bool,
     },
     Ready,
+    Probed(ProbeKind, Answer),
+    Notified(Notice),
     StopWatched,
     Exited(Outcome),
     Drained,

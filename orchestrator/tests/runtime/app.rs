@@ -168,7 +168,7 @@ impl Drop for App {
             .collect();
         let _ = orchestrator.kill();
         let _ = orchestrator.wait();
-        let _ = copo_orchestrator::runtime::sweep(&self.layout, false);
+        let _ = runtime::sweep(&self.layout, false);
         for group in groups {
             kill("SIGKILL", -group);
         }

@@ -18,6 +18,10 @@ pub struct Nature {
     pub fails: Option<bool>,
     /// When it says that it is ready.
     pub ready: Option<Duration>,
+    /// When it says something of itself, and what.
+    pub says: Option<(Duration, usize)>,
+    /// It answers when it is asked how it does.
+    pub answers: bool,
     /// When it asks to be told of a stop.
     pub watches: Option<Duration>,
     /// When it ends by itself, and how.
@@ -51,6 +55,8 @@ impl Nature {
             spawning: mostly(chance, 50, 10 * MICRO, 3 * MILLI, 20 * SECOND),
             fails: chance.once_in(20).then(|| chance.once_in(2)),
             ready: (!chance.once_in(4)).then(|| chance.time(100 * MICRO, 2 * SECOND * 60)),
+            says: chance.once_in(8).then(|| (chance.time(MICRO, 60 * SECOND), chance.below(4))),
+            answers: !chance.once_in(6),
             watches: chance.once_in(3).then(|| chance.time(100 * MICRO, 5 * SECOND)),
             ends: lifetime.map(|lifetime| (lifetime, outcome)),
             obeys: (!chance.once_in(5)).then(|| chance.time(100 * MICRO, 20 * SECOND)),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use copo_orchestrator::plan::{Condition, Dependence, Overlap, Plan, PrcId, Readiness, Trigger};
+use copo_orchestrator::plan::{Condition, Dependence, Overlap, Plan, PrcId, Trigger};
 use copo_orchestrator::supervisor::{Action, Event, Instance, Now, Reply, RequestId, RunId, Spawn};
 use copo_proto::name;
 use copo_proto::v1::{EventKind, Facts, Processes, State};
@@ -149,6 +149,10 @@ impl Judge {
                 let its_time = from.is_some_and(|from| from <= now.mono + Duration::from_millis(1));
                 ensure(may_kill || its_time, || "killed before its time, or unasked".to_owned())?;
                 ensure(may_kill || run.was_signalled, || "killed without a signal before".to_owned())
+            }
+            Action::Probe { run, .. } => {
+                let run = self.live(run, Stage::Running)?;
+                ensure(run.asked.is_none(), || "probed after it was asked to stop".to_owned())
             }
             Action::Drain { run } => self.live(run, Stage::Exited).map(|_| ()),
             Action::Fence { run } => self.live(run, Stage::Drained).map(|_| ()),
@@ -294,7 +298,7 @@ impl Judge {
                 let runs = run.is_some_and(|run| run.stage == Stage::Running);
                 let finish = self.finishes.get(&instance);
                 match dependence.condition {
-                    Condition::Ready if spec.ready != Readiness::Started => runs && run.is_some_and(|run| run.is_ready),
+                    Condition::Ready if spec.declares_readiness() => runs && run.is_some_and(|run| run.is_ready),
                     Condition::Started | Condition::Ready => runs || self.done.contains(&instance),
                     Condition::Succeeded => finish == Some(&EventKind::Finished),
                     Condition::Failed => finish == Some(&EventKind::Failed),

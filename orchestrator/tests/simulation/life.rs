@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use copo_orchestrator::plan::{Plan, PrcId};
-use copo_orchestrator::supervisor::{Command, Event, Now, Orchestrator, Outcome, RequestId, RunId, RunSeed};
+use copo_orchestrator::supervisor::{Command, Event, Now, Orchestrator, Outcome, ProbeKind, RequestId, RunId, RunSeed};
 
 use super::chance::Chance;
 use super::children::Nature;
@@ -37,6 +37,8 @@ enum Coming {
     Spawned(RunId),
     SpawnFailed(RunId, bool),
     Ready(RunId),
+    Probed(RunId, ProbeKind, bool),
+    Says(RunId, usize),
     Watch(RunId),
     Exit(RunId, bool),
     Drained(RunId),
@@ -215,6 +217,13 @@ impl Life {
                 self.tell(Event::SpawnFailed { run, reason: "it cannot".to_owned(), is_final })
             }
             Coming::Ready(run) if stage(self, run) == Some(Stage::Running) => self.tell(Event::Ready { run }),
+            Coming::Probed(run, probe, is_good) if stage(self, run) == Some(Stage::Running) => {
+                let answer = if is_good { Ok(()) } else { Err("it does badly".to_owned()) };
+                self.tell(Event::Probed { run, probe, answer })
+            }
+            Coming::Says(run, what) if stage(self, run) == Some(Stage::Running) => {
+                self.tell(Event::Notified { run, notice: perform::notice(what) })
+            }
             Coming::Watch(run) if stage(self, run) == Some(Stage::Running) => self.tell(Event::StopWatched { run }),
             Coming::Exit(run, is_killed) if stage(self, run) == Some(Stage::Running) => {
                 self.set(run, Stage::Exited);
@@ -259,7 +268,7 @@ impl Life {
                 self.tell(Event::DeadlineReached)
             }
             // Too late: its end came before.
-            Coming::Ready(_) | Coming::Watch(_) | Coming::Exit(..) => Ok(()),
+            Coming::Ready(_) | Coming::Probed(..) | Coming::Says(..) | Coming::Watch(_) | Coming::Exit(..) => Ok(()),
         }
     }
 
@@ -268,7 +277,8 @@ impl Life {
         let pid = 1 + self.numbers as u32;
         self.tell(Event::Spawned { run, pid })?;
         let Some(nature) = self.natures.get(&run) else { return Ok(()) };
-        let (ready, watches, ends) = (nature.ready, nature.watches, nature.ends);
+        let (ready, watches, ends, says) = (nature.ready, nature.watches, nature.ends, nature.says);
+        self.later(says.map(|(after, _)| after), Coming::Says(run, says.map_or(0, |(_, what)| what)));
         self.later(ready, Coming::Ready(run));
         self.later(watches, Coming::Watch(run));
         self.later(ends.map(|(after, _)| after), Coming::Exit(run, false));

@@ -47,7 +47,15 @@ fn some_process(chance: &mut Chance, index: usize) -> ProcessSpec {
     spec.replicas = *chance.pick(&[1, 1, 1, 2, 3]);
     spec.max_instances = spec.replicas.max(*chance.pick(&[1, 2, 4]));
     spec.overlap = *chance.pick(&[Overlap::Skip, Overlap::Queue, Overlap::Replace, Overlap::Allow]);
-    spec.ready = *chance.pick(&[Readiness::Started, Readiness::Started, Readiness::Sdk]);
+    spec.ready = match chance.below(6) {
+        0 => Readiness::Sdk,
+        1 => Readiness::Notify,
+        2 => Readiness::Probe(some_probe(chance)),
+        _ => Readiness::Started,
+    };
+    spec.startup = chance.once_in(8).then(|| some_probe(chance));
+    spec.liveness = chance.once_in(8).then(|| some_probe(chance));
+    spec.watchdog = chance.once_in(12).then(|| *chance.pick(&[10, 600].map(Duration::from_secs)));
     spec.ready_timeout = *chance.pick(&[1, 10, 60].map(Duration::from_secs));
     spec.restart = *chance.pick(&[RestartPolicy::No, RestartPolicy::OnFailure, RestartPolicy::Always]);
     spec.backoff = Backoff {
@@ -89,6 +97,17 @@ fn some_process(chance: &mut Chance, index: usize) -> ProcessSpec {
         spec.depends_on.push(Dependence { process: PrcId(chance.below(index)), condition });
     }
     spec
+}
+
+fn some_probe(chance: &mut Chance) -> Probe {
+    Probe {
+        check: Check::Tcp(Address { host: "localhost".to_owned(), port: 1 }),
+        interval: *chance.pick(&[10, 600].map(Duration::from_secs)),
+        timeout: *chance.pick(&[1, 20].map(Duration::from_secs)),
+        successes: *chance.pick(&[1, 1, 2]),
+        failures: *chance.pick(&[1, 3]),
+        initial_delay: *chance.pick(&[0, 5].map(Duration::from_secs)),
+    }
 }
 
 fn some_trigger(chance: &mut Chance, index: usize) -> Trigger {

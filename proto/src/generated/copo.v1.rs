@@ -448,6 +448,12 @@ pub struct ProcessStatus {
     /// The loopback port it was given.
     #[prost(uint32, optional, tag = "21")]
     pub port: ::core::option::Option<u32>,
+    /// What its run says of itself (sd_notify's STATUS).
+    #[prost(string, optional, tag = "30")]
+    pub status: ::core::option::Option<::prost::alloc::string::String>,
+    /// Why its run is not ready, or why it has failed, as far as that is known.
+    #[prost(string, optional, tag = "31")]
+    pub reason: ::core::option::Option<::prost::alloc::string::String>,
     /// Of a cron trigger: its schedule as written.
     #[prost(string, optional, tag = "40")]
     pub schedule: ::core::option::Option<::prost::alloc::string::String>,

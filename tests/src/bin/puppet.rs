@@ -7,7 +7,9 @@
 //! lines), `lines-until PATH` and `send-until PATH` (until there is such a file; the second writes how many to `sent`),
 //! `send KEY TEXT`, `send-many N`, `ready`, `report TEXT`, `wait-stop`, `follow PATTERN N` (prints N records),
 //! `cat` (stdin to stdout), `cwd` (prints it), `pid` (prints it), `ids` (prints as whom it runs, and its limits),
-//! `terminal` (prints which of its streams are one), `wait-size COLUMNSxROWS` (of its terminal; prints it).
+//! `terminal` (prints which of its streams are one), `wait-size COLUMNSxROWS` (of its terminal; prints it), `notify TEXT`
+//! (to NOTIFY_SOCKET, as sd_notify(3) does), `feed N MILLIS` (N times WATCHDOG=1, with that much in between), `main-child`
+//! (a sleeping child in a group of its own that becomes the main process), `subscribe PATTERN` (and reads nothing of it).
 
 use std::io::Write;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -55,6 +57,10 @@ fn perform(verb: &str, args: &mut impl Iterator<Item = String>) {
         "pid" => say(&std::process::id().to_string()),
         "terminal" => say(&terminal()),
         "wait-size" => wait_size(&next()),
+        "notify" => notify(&next()),
+        "feed" => feed(next().parse().expect("a count"), next().parse().expect("milliseconds")),
+        "main-child" => main_child(),
+        "subscribe" => subscribe(&next()),
         other => panic!("the puppet does not know {other}"),
     }
 }
@@ -141,6 +147,37 @@ fn follow(pattern: &str, count: usize) {
     }
 }
 
+fn subscribe(pattern: &str) {
+    let options = copo::SubscribeOptions::default().from(copo::From::First).key_pattern(pattern);
+    // Kept open to the end of the process.
+    std::mem::forget(client().udd_subscribe(&options).expect("the subscription stands"));
+}
+
+#[cfg(unix)]
+fn notify(text: &str) {
+    let path = std::env::var_os("NOTIFY_SOCKET").expect("a NOTIFY_SOCKET");
+    let socket = std::os::unix::net::UnixDatagram::unbound().expect("a socket");
+    socket.send_to(text.as_bytes(), path).expect("the message is taken");
+}
+
+fn feed(count: u32, millis: u64) {
+    for _ in 0..count {
+        notify("WATCHDOG=1");
+        std::thread::sleep(Duration::from_millis(millis));
+    }
+}
+
+/// Never waited for: it is to outlive this process.
+#[cfg(unix)]
+#[allow(clippy::zombie_processes)]
+fn main_child() {
+    let program = std::env::current_exe().expect("this program has a path");
+    let mut command = std::process::Command::new(program);
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    let child = command.arg("sleep").spawn().expect("the puppet runs");
+    notify(&format!("MAINPID={}\nREADY=1", child.id()));
+}
+
 static TERM_CODE: AtomicI32 = AtomicI32::new(0);
 
 #[cfg(unix)]
@@ -167,6 +204,16 @@ fn exit_on_term(code: i32) {
 
 #[cfg(not(unix))]
 fn ignore_term() {}
+
+#[cfg(not(unix))]
+fn notify(_text: &str) {
+    panic!("there is no NOTIFY_SOCKET here");
+}
+
+#[cfg(not(unix))]
+fn main_child() {
+    notify("MAINPID");
+}
 
 /// Never waited for: it is to outlive this process, or to be killed with its group.
 #[allow(clippy::zombie_processes)]

@@ -2,6 +2,7 @@
 //!
 //! All on one thread: nothing is locked, and no borrow is held across an await.
 
+mod backlog;
 mod register;
 mod reporting;
 mod store;
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+pub use backlog::Backlog;
 use copo_proto::v1::{self, ErrorCode, response};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;

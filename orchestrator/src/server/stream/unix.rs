@@ -166,6 +166,24 @@ impl Stream {
         }
     }
 
+    /// What was written and the peer has not read: 0 when there is nothing, else a number that changes when it reads.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn unread(&self) -> usize {
+        use std::os::fd::AsRawFd;
+        let socket = self.socket.borrow();
+        let Some(socket) = socket.as_ref() else { return 0 };
+        let mut unread: libc::c_int = 0;
+        // SAFETY: the descriptor is open, and SIOCOUTQ (the number of TIOCOUTQ) writes one int.
+        let known = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut unread) };
+        if known == 0 { usize::try_from(unread).unwrap_or(0) } else { 0 }
+    }
+
+    /// The kernel does not say: only what it did not take is known to be unread.
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn unread(&self) -> usize {
+        0
+    }
+
     /// How many bytes have arrived and are not read.
     pub(crate) fn arrived(&self) -> usize {
         let arrived = self.socket.borrow().as_ref().and_then(|socket| rustix::io::ioctl_fionread(socket).ok());

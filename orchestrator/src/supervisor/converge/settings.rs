@@ -7,7 +7,10 @@ use std::fmt::Debug;
 use std::path::Path;
 
 use super::Effect::{self, AtOnce, NeedsDown, Restart};
-use crate::plan::{Account, Attributes, ContextSpec, Dependence, ExtraEnv, Plan, Port, ProcessSpec, Retain, Trigger};
+use crate::plan::{
+    Account, Attributes, Check, ContextSpec, Dependence, ExtraEnv, Pattern, Plan, Port, Probe, ProcessSpec, Readiness,
+    Retain, Trigger,
+};
 
 /// One setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +53,11 @@ pub(super) fn of_process(plan: &Plan, spec: &ProcessSpec) -> Vec<Setting> {
         max_instances,
         replicas: _,
         ready,
+        startup,
+        liveness,
+        progress,
+        watchdog,
+        notify,
         ready_timeout,
         restart,
         backoff,
@@ -75,7 +83,16 @@ pub(super) fn of_process(plan: &Plan, spec: &ProcessSpec) -> Vec<Setting> {
     }
     settings.extra_env(extra_env);
     settings.maybe("env_file", Restart, env_file.as_deref().map(path));
-    settings.add("ready", Restart, word(ready));
+    settings.add("ready", Restart, readiness(ready));
+    settings.maybe("startup", Restart, startup.as_ref().map(probe));
+    settings.maybe("liveness", Restart, liveness.as_ref().map(probe));
+    settings.maybe(
+        "progress",
+        Restart,
+        progress.as_ref().map(|looks| format!("{:?}", looks.interval * looks.failures)),
+    );
+    settings.maybe("watchdog", Restart, watchdog.map(|every| format!("{every:?}")));
+    settings.add("notify", Restart, notify.to_string());
     settings.add("control", Restart, control.to_string());
     settings.add("stdin", Restart, word(stdin));
     settings.attributes(attributes);
@@ -208,6 +225,31 @@ fn path(path: &Path) -> String {
 
 fn gate(plan: &Plan, dependence: &Dependence) -> String {
     format!("{} {}", plan.process(dependence.process).name, word(&dependence.condition))
+}
+
+fn readiness(ready: &Readiness) -> String {
+    match ready {
+        Readiness::Started => "started".to_owned(),
+        Readiness::Sdk => "sdk".to_owned(),
+        Readiness::Notify => "notify".to_owned(),
+        Readiness::Probe(asked) => probe(asked),
+    }
+}
+
+fn probe(probe: &Probe) -> String {
+    let Probe { check, interval, timeout, successes, failures, initial_delay } = probe;
+    let what = match check {
+        Check::Http { address, target } => format!("http {}:{}{target}", address.host, address.port),
+        Check::Tcp(address) => format!("tcp {}:{}", address.host, address.port),
+        Check::Exec { program, args } => format!("exec {} {args:?}", path(program)),
+        Check::Log(Pattern::Text(text)) => return format!("log {text:?}"),
+        Check::Log(Pattern::Regex(regex)) => return format!("log_regex {regex:?}"),
+        Check::Progress => "progress".to_owned(),
+    };
+    format!(
+        "{what}, interval {interval:?}, timeout {timeout:?}, successes {successes}, failures {failures}, \
+         initial_delay {initial_delay:?}"
+    )
 }
 
 /// A choice as it is written: `OnFailure` is "on_failure".

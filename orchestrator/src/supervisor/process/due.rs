@@ -1,7 +1,7 @@
 //! When an instance is to be looked at again, and what it means when a run is late.
 
 use super::*;
-use crate::supervisor::live::{asking, not_ready};
+use crate::supervisor::live::asking;
 
 impl Slot {
     /// When it wants `Due`, by the monotonic clock.
@@ -9,8 +9,11 @@ impl Slot {
         match &self.state {
             State::Backoff { until, .. } => Some(*until),
             State::Live(run) => match run.phase {
-                Phase::Starting => ready_by(run, spec).into_iter().chain(over_by(run, spec)).min(),
-                Phase::Running => over_by(run, spec),
+                Phase::Starting => {
+                    let ready_by = watch::ready_deadline(spec.ready_timeout, run);
+                    [ready_by, over_by(run, spec), run.watch.deadline()].into_iter().flatten().min()
+                }
+                Phase::Running => [over_by(run, spec), run.watch.deadline()].into_iter().flatten().min(),
                 Phase::Stopping => run.signal_at.or(run.kill_at),
                 Phase::Spawning | Phase::Draining | Phase::Reaping => None,
             },
@@ -19,15 +22,11 @@ impl Slot {
     }
 }
 
-fn ready_by(run: &Run, spec: &ProcessSpec) -> Option<Duration> {
-    run.since.map(|since| since.saturating_add(spec.ready_timeout))
-}
-
 fn over_by(run: &Run, spec: &ProcessSpec) -> Option<Duration> {
     Some(run.since?.saturating_add(spec.run_timeout?))
 }
 
-/// A run is not ready in time, or is not over in time: it is stopped, and its end counts as failed.
+/// A run is not over in time: it is stopped, and its end counts as failed. Or else it is to be watched.
 pub(super) fn overrun(step: &mut Step<'_>, run: &mut Run) {
     let is_past = |at: Option<Duration>| at.is_some_and(|at| at <= step.now.mono);
     if is_past(over_by(run, step.spec)) {
@@ -35,7 +34,5 @@ pub(super) fn overrun(step: &mut Step<'_>, run: &mut Run) {
         run.fault = Some(reason.clone());
         return ask_to_stop(step, run, asking(step.spec), Some(reason));
     }
-    if run.phase == Phase::Starting && is_past(ready_by(run, step.spec)) {
-        not_ready(step, run);
-    }
+    watch::due(step, run);
 }

@@ -21,6 +21,7 @@ impl Slot {
             kill_at: None,
             fault: None,
             ended_unseen: false,
+            watch: Watch::default(),
         });
         self.started_at = Some(step.now.wall);
         step.report(EventKind::Starting, Some(&run), None);
@@ -32,18 +33,11 @@ impl Slot {
         run.pid = Some(pid);
         run.since = Some(step.now.mono);
         step.report(EventKind::Started, Some(run), None);
-        let said_ready = mem::take(&mut run.said_ready);
         if let Some(ask) = run.stop_later {
             return ask_to_stop(step, run, ask, None);
         }
-        run.phase = match step.spec.ready {
-            Readiness::Started => Phase::Running,
-            Readiness::Sdk => Phase::Starting,
-        };
+        watch::begin(step, run);
         step.note(Note::Spawned(step.instance));
-        if said_ready {
-            ready(step, run);
-        }
     }
 
     pub(super) fn spawn_failed(&mut self, step: &mut Step<'_>, mut run: Run, reason: String, is_final: bool) -> State {
@@ -62,6 +56,7 @@ impl Slot {
             self.streak = 0;
         }
         run.phase = Phase::Draining;
+        run.watch.end();
         run.outcome = Some(outcome);
         self.last_outcome = Some(outcome);
         step.act(Action::Drain { run: run.id });

@@ -4,6 +4,7 @@ mod commands;
 mod converging;
 mod down;
 mod random;
+mod readiness;
 mod restarts;
 mod runs;
 mod saving;
@@ -46,6 +47,11 @@ fn process(name: &str) -> ProcessSpec {
         max_instances: 1,
         replicas: 1,
         ready: Readiness::Started,
+        startup: None,
+        liveness: None,
+        progress: None,
+        watchdog: None,
+        notify: false,
         ready_timeout: Duration::from_secs(60),
         restart: RestartPolicy::No,
         backoff: Backoff {
@@ -198,6 +204,7 @@ impl World {
             Action::StopEvent { run, grace_ms } => format!("stop_event {} {grace_ms}", name(run)),
             Action::Signal { run, signal } => format!("signal {} {signal}", name(run)),
             Action::Kill { run } => format!("kill {}", name(run)),
+            Action::Probe { run, probe, .. } => format!("probe {} {}", name(run), probe.name()),
             Action::Drain { run } => format!("drain {}", name(run)),
             Action::Fence { run } => format!("fence {}", name(run)),
             Action::Reap { run } => format!("reap {}", name(run)),

@@ -117,6 +117,11 @@ impl Edge {
                     self.tell(Event::Ready { run });
                 }
             }
+            Happening::Answer { pick, what } => {
+                if let Some(run) = self.picked(pick, Life::Running) {
+                    self.answer(run, what);
+                }
+            }
             Happening::Watch { pick } => {
                 if let Some(run) = self.picked(pick, Life::Running) {
                     self.tell(Event::StopWatched { run });
@@ -151,13 +156,15 @@ impl Edge {
             return;
         };
         let before = self.orc.processes();
-        let event = match what % 7 {
+        let event = match what % 9 {
             0 => Event::Spawned { run, pid: 2 },
             1 => Event::SpawnFailed { run, reason: String::new(), is_final: true },
             2 => Event::Ready { run },
             3 => Event::StopWatched { run },
             4 => Event::Exited { run, outcome: FAILURE },
             5 => Event::Drained { run },
+            6 => Event::Probed { run, probe: ProbeKind::Ready, answer: Ok(()) },
+            7 => Event::Notified { run, notice: Notice { ready: true, ..Notice::default() } },
             _ => Event::GroupGone { run },
         };
         assert_eq!(self.orc.handle(self.now, event), []);
@@ -180,6 +187,7 @@ impl Edge {
                     assert!(self.asked.contains(run) || self.may_kill_unasked, "killed without having been asked");
                     assert_eq!(self.lives[run], Life::Running);
                 }
+                Action::Probe { run, .. } => assert_eq!(self.lives[run], Life::Running, "only what runs is probed"),
                 Action::Drain { run } => {
                     assert_eq!(self.lives[run], Life::Exited);
                 }
@@ -232,7 +240,7 @@ impl Edge {
             let is_done = self.done.contains(&name);
             let finish = self.finishes.get(&name).copied();
             let holds = match dependence.condition {
-                Condition::Ready if spec.ready == Readiness::Sdk => is_ready,
+                Condition::Ready if spec.declares_readiness() => is_ready,
                 Condition::Started | Condition::Ready => running.is_some() || is_done,
                 Condition::Succeeded => finish == Some(v1::EventKind::Finished),
                 Condition::Failed => finish == Some(v1::EventKind::Failed),
@@ -263,6 +271,10 @@ impl Edge {
             v1::EventKind::Ready => {
                 let run = RunId::parse(facts.run.as_deref().expect("of a run")).expect("a RunId");
                 assert!(self.ready.insert(run), "ready twice");
+            }
+            v1::EventKind::NotReady => {
+                let run = RunId::parse(facts.run.as_deref().expect("of a run")).expect("a RunId");
+                self.ready.remove(&run);
             }
             _ => {}
         }

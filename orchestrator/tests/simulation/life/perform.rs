@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use copo_orchestrator::supervisor::{Action, Event, RunId, Spawn};
+use copo_orchestrator::supervisor::{Action, Event, Notice, ProbeKind, RunId, Spawn};
 
 use super::{Coming, KILLED, Life, Nature, SECOND, Stage, Verdict, ensure};
+
+const MICRO: Duration = Duration::from_micros(1);
 
 impl Life {
     /// What the edge and the children make of it.
@@ -33,6 +35,13 @@ impl Life {
                 let dies = self.natures.get(run).map(|nature| nature.dies);
                 self.later(dies, Coming::Exit(*run, true));
             }
+            Action::Probe { run, probe, timeout, .. } => {
+                let nature = self.natures.get(run);
+                // Some answers never come.
+                let answers = nature.filter(|nature| nature.answers).map(|_| self.chance.time(MICRO, *timeout));
+                let is_good = !self.chance.once_in(6);
+                self.later(answers, Coming::Probed(*run, *probe, is_good));
+            }
             Action::Drain { run } => {
                 let drains = self.natures.get(run).map(|nature| nature.drains);
                 self.later(drains, Coming::Drained(*run));
@@ -59,13 +68,15 @@ impl Life {
             return Ok(());
         }
         let run = *self.chance.pick(&over);
-        let event = match self.chance.below(7) {
+        let event = match self.chance.below(9) {
             0 => Event::Spawned { run, pid: 2 },
             1 => Event::SpawnFailed { run, reason: String::new(), is_final: true },
             2 => Event::Ready { run },
             3 => Event::StopWatched { run },
             4 => Event::Exited { run, outcome: KILLED },
             5 => Event::Drained { run },
+            6 => Event::Probed { run, probe: ProbeKind::Ready, answer: Ok(()) },
+            7 => Event::Notified { run, notice: notice(0) },
             _ => Event::GroupGone { run },
         };
         let before = (self.orc.processes(), self.orc.next_deadline());
@@ -73,5 +84,16 @@ impl Life {
         self.events += 1;
         let changes = before != (self.orc.processes(), self.orc.next_deadline());
         ensure(actions.is_empty() && !changes, || format!("{event:?} of a run that is over: {actions:?}"))
+    }
+}
+
+/// What a run says of itself.
+pub(super) fn notice(what: usize) -> Notice {
+    let said = Notice::default();
+    match what {
+        0 => Notice { ready: true, main_pid: Some(7), ..said },
+        1 => Notice { alive: true, watchdog: Some(60 * SECOND), ..said },
+        2 => Notice { stopping: true, status: Some("it ends".to_owned()), ..said },
+        _ => Notice { not_alive: true, ..said },
     }
 }

@@ -10,6 +10,7 @@ pub(super) enum Happening {
     Drain { pick: usize },
     Gone { pick: usize },
     Ready { pick: usize },
+    Answer { pick: usize, what: u8 },
     Watch { pick: usize },
     Stale { pick: usize, what: u8 },
     Pass { millis: u32 },
@@ -27,6 +28,7 @@ pub(super) fn happening() -> impl Strategy<Value = Happening> {
         6 => pick().prop_map(|pick| Happening::Drain { pick }),
         6 => pick().prop_map(|pick| Happening::Gone { pick }),
         4 => pick().prop_map(|pick| Happening::Ready { pick }),
+        4 => (pick(), any::<u8>()).prop_map(|(pick, what)| Happening::Answer { pick, what }),
         2 => pick().prop_map(|pick| Happening::Watch { pick }),
         2 => (pick(), any::<u8>()).prop_map(|(pick, what)| Happening::Stale { pick, what }),
         4 => (0..90_000u32).prop_map(|millis| Happening::Pass { millis }),
@@ -48,10 +50,28 @@ pub(super) fn some_plan() -> impl Strategy<Value = Vec<ProcessSpec>> {
     })
 }
 
+fn some_probe(dice: u64) -> Probe {
+    let check = match dice % 3 {
+        0 => Check::Log(Pattern::Text("up".to_owned())),
+        _ => Check::Tcp(Address { host: "localhost".to_owned(), port: 1 }),
+    };
+    let (successes, failures) = (1 + (dice >> 2) as u32 % 2, 1 + (dice >> 4) as u32 % 3);
+    let second = Duration::from_secs(1);
+    Probe { check, interval: second, timeout: second, successes, failures, initial_delay: second }
+}
+
 pub(super) fn some_process(index: usize, dice: u64, other: u64, replicas: u32) -> ProcessSpec {
     let choose = |shift: u32, count: u64| ((dice >> shift) & 0xff) % count;
     let mut spec = process(&format!("p{index}")).replicated(replicas);
-    spec.ready = [Readiness::Started, Readiness::Sdk][choose(0, 2) as usize];
+    spec.ready = match choose(0, 5) {
+        0 | 1 => Readiness::Started,
+        2 => Readiness::Sdk,
+        3 => Readiness::Notify,
+        _ => Readiness::Probe(some_probe(other)),
+    };
+    spec.startup = (choose(4, 4) == 0).then(|| some_probe(other >> 8));
+    spec.liveness = (choose(12, 4) == 0).then(|| some_probe(other >> 16));
+    spec.watchdog = (choose(28, 8) == 0).then(|| Duration::from_secs(5));
     spec.restart = [RestartPolicy::No, RestartPolicy::OnFailure, RestartPolicy::Always][choose(8, 3) as usize];
     spec.overlap = [Overlap::Skip, Overlap::Queue, Overlap::Replace, Overlap::Allow][choose(16, 4) as usize];
     spec.max_instances = 3;
@@ -83,4 +103,23 @@ pub(super) fn some_process(index: usize, dice: u64, other: u64, replicas: u32) -
         }
     }
     spec
+}
+
+impl Edge {
+    /// A question was answered, or the run said something.
+    pub(super) fn answer(&mut self, run: RunId, what: u8) {
+        let kinds = [ProbeKind::Startup, ProbeKind::Ready, ProbeKind::Liveness, ProbeKind::Progress];
+        let probe = kinds[what as usize % 4];
+        let notice = match what % 32 {
+            28 => Notice { ready: true, extend_timeout: Some(Duration::from_secs(90)), ..Notice::default() },
+            29 => Notice { alive: true, watchdog: Some(Duration::from_secs(2)), ..Notice::default() },
+            30 => Notice { stopping: true, status: Some("bye".to_owned()), ..Notice::default() },
+            31 => Notice { not_alive: true, main_pid: Some(7), ..Notice::default() },
+            n => {
+                let answer = if n < 20 { Ok(()) } else { Err("no".to_owned()) };
+                return self.tell(Event::Probed { run, probe, answer });
+            }
+        };
+        self.tell(Event::Notified { run, notice });
+    }
 }
