@@ -56,8 +56,8 @@ fn keys_that_are_not_there() {
     ] {
         assert_eq!(problems_of(lines), format!("copo.toml:{told}"));
     }
-    let told = "copo.toml:4:1: cannot use the key \"probes\" in [process.a]: there is no such key";
-    assert_eq!(problems_of("probes = 'x'"), told);
+    let told = "copo.toml:4:1: cannot use the key \"image\" in [process.a]: there is no such key";
+    assert_eq!(problems_of("image = 'x'"), told);
 }
 
 #[test]
