@@ -14,7 +14,7 @@ use std::io;
 use std::time::Duration;
 
 use super::journal::Main;
-use super::perform::Leaders;
+use super::leaders::Leaders;
 use super::processes;
 use super::rest::Rest;
 use crate::signal;

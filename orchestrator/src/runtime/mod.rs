@@ -25,6 +25,7 @@ mod group;
 mod hand_over;
 mod journal;
 mod kept;
+mod leaders;
 mod limits;
 pub mod lock;
 pub mod log;

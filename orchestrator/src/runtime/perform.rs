@@ -1,7 +1,7 @@
 //! What the supervisor decides is done here: one arm for each action.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,9 +16,10 @@ use super::access;
 #[cfg(target_os = "linux")]
 use super::cgroup::{Cgroup, Cgroups};
 use super::environment::Environment;
-use super::group::{Members, Orphans};
+use super::group::Members;
 use super::journal::{Journal, Main, NotedRun};
 use super::kept::Kept;
+use super::leaders::Leaders;
 use super::limits::LimitNotes;
 use super::output::Output;
 use super::pids;
@@ -71,31 +72,6 @@ pub(super) struct Run {
     pub(super) internal_name: String,
     pub(super) pid: u32,
     pub(super) group: Rc<Members>,
-}
-
-/// The main processes that nobody else may wait for.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Leaders(Rc<RefCell<HashSet<u32>>>);
-
-impl Leaders {
-    /// Is it a main process?
-    pub(super) fn has(&self, pid: u32) -> bool {
-        self.0.borrow().contains(&pid)
-    }
-
-    pub(super) fn add(&self, pid: u32) {
-        self.0.borrow_mut().insert(pid);
-    }
-
-    pub(super) fn remove(&self, pid: u32) {
-        self.0.borrow_mut().remove(&pid);
-    }
-
-    /// Reaps the orphans that have come to us and ended.
-    pub(super) fn reap_orphans(&self) {
-        let leaders = self.0.borrow();
-        Orphans::reap(|pid| leaders.contains(&pid));
-    }
 }
 
 impl Performer {
@@ -285,7 +261,7 @@ impl Performer {
     fn started(&mut self, run: RunId, instance: Instance, internal_name: String, spawned: Spawned) {
         let Spawned { pid, child, group, output, stdin } = spawned;
         self.note_main(run, pid);
-        self.leaders.0.borrow_mut().insert(pid);
+        self.leaders.add(pid);
         self.output.open(&internal_name, self.plan.process(instance.prc).log);
         #[cfg(unix)]
         if self.plan.process(instance.prc).stdin == Stdin::Terminal {
@@ -360,7 +336,7 @@ impl Performer {
         let (journal, kept) = (Rc::clone(&self.journal), Rc::clone(&self.kept));
         tokio::task::spawn_local(async move {
             group.end(&leaders).await;
-            leaders.0.borrow_mut().remove(&pid);
+            leaders.remove(pid);
             leaders.reap_orphans();
             // Who is told of the end finds all that was written in the log.
             output.finish(&internal_name).await;

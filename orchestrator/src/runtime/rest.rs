@@ -3,7 +3,7 @@
 
 #[cfg(target_os = "linux")]
 use super::cgroup::Cgroup;
-use super::perform::Leaders;
+use super::leaders::Leaders;
 #[cfg(target_os = "linux")]
 use super::strays::Strays;
 

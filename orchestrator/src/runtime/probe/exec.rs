@@ -6,7 +6,7 @@ use std::io;
 use super::line_of;
 use crate::runtime::child::Child;
 use crate::runtime::group::Group;
-use crate::runtime::perform::Leaders;
+use crate::runtime::leaders::Leaders;
 use crate::runtime::spawn::{OutputEnd, OutputReader, Spawned};
 use crate::supervisor::{Answer, Outcome};
 

@@ -8,7 +8,7 @@ use rustix::process::{Signal, getpgid, kill_process};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::runtime::child::{Child, pid_of};
-use crate::runtime::perform::Leaders;
+use crate::runtime::leaders::Leaders;
 use crate::signal;
 use crate::supervisor::{Event, RunId};
 

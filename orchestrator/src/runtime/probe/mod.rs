@@ -23,7 +23,7 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use super::environment::Environment;
-use super::perform::Leaders;
+use super::leaders::Leaders;
 use super::spawn::{Launch, SpawnError, Spawned, Spawner};
 use crate::plan::{Check, ProcessSpec, Stdin};
 use crate::server::Hub;
