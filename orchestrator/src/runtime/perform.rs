@@ -34,9 +34,7 @@ use super::start;
 #[cfg(unix)]
 use super::terminal;
 use crate::layout::Layout;
-#[cfg(unix)]
-use crate::plan::Stdin;
-use crate::plan::{Check, Plan, ProcessSpec};
+use crate::plan::{Check, Plan, ProcessSpec, Stdin};
 use crate::server::{Hub, Identity};
 use crate::supervisor::{Action, Event, Instance, ProbeKind, Reply, RunId, Spawn};
 
