@@ -242,8 +242,10 @@ impl App {
     #[track_caller]
     #[must_use]
     pub fn keeper_pid(&self) -> u32 {
-        let text = std::fs::read_to_string(self.state("orchestrator/keeper")).expect("there is a keeper");
-        text.trim().parse().expect("a pid")
+        // A keeper that takes another's place writes its number into the same file, which is its lock.
+        eventually_some("a keeper has written its pid", || {
+            std::fs::read_to_string(self.state("orchestrator/keeper")).ok()?.trim().parse().ok()
+        })
     }
 
     /// All reports there are, oldest first.

@@ -78,18 +78,26 @@ pub fn ask(client: &Client, request: v1::Down) -> Outcome {
     }
 }
 
+/// So many of those who block are named; of more nobody reads the names.
+const MOST_NAMED: usize = 10;
+
 /// Says which processes are still there, unless that was said last; returns what was said last.
 pub fn say_who_blocks(client: &Client, said: String) -> String {
     let Ok(processes) = control::processes(client) else { return said };
     let blocking = |process: &&v1::ProcessStatus| process.state() == State::Stopping || process.pid.is_some();
-    let names: Vec<String> = processes
+    let count = processes.iter().filter(blocking).count();
+    let mut names: Vec<String> = processes
         .iter()
         .filter(blocking)
+        .take(MOST_NAMED)
         .map(|process| match process.pid {
             Some(pid) => format!("{} (pid {pid}{})", process.internal_name, command_of(pid)),
             None => process.internal_name.clone(),
         })
         .collect();
+    if count > MOST_NAMED {
+        names.push(format!("{} more", count - MOST_NAMED));
+    }
     let names = names.join(", ");
     if names != said && !names.is_empty() {
         output::say(&format!("waiting for {names} to end"));
