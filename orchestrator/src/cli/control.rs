@@ -78,9 +78,13 @@ pub fn processes(client: &Client) -> Result<Vec<v1::ProcessStatus>, Failure> {
     Ok(processes.processes)
 }
 
+/// How long the state of the orchestrator is waited for. It is answered at once: one that does not has gone, and an SDK
+/// would wait for the next.
+const STATUS: Duration = Duration::from_secs(5);
+
 /// The state of the orchestrator.
 pub fn status(client: &Client) -> Result<v1::OrchestratorStatus, Failure> {
-    let response::Kind::Status(status) = client.call(Kind::Status(v1::Status {}), None)? else {
+    let response::Kind::Status(status) = client.call(Kind::Status(v1::Status {}), Some(STATUS))? else {
         return Err(unexpected());
     };
     Ok(status)
