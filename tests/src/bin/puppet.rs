@@ -5,7 +5,8 @@
 //! `ignore-term`, `grandchild` (a sleeping child that ignores SIGTERM; prints its pid), `stray` (one in a session of its
 //! own), `daemon` (one whose parent has ended as well), `bare-daemon` (one that has an empty environment, too), `lines N` (prints N numbered
 //! lines), `lines-until PATH` and `send-until PATH` (until there is such a file; the second writes how many to `sent`),
-//! `send KEY TEXT`, `send-many N`, `ready`, `report TEXT`, `wait-stop`, `follow PATTERN N` (prints N records),
+//! `send KEY TEXT`, `send-many N`, `send-numbers` (pid and number, for ever; prints those it knows to be stored), `follow-on
+//! PATTERN PATH` (appends each record's Seq to the file, from where it ends), `ready`, `report TEXT`, `wait-stop`, `follow PATTERN N` (prints N records),
 //! `cat` (stdin to stdout), `cwd` (prints it), `pid` (prints it), `ids` (prints as whom it runs, and its limits),
 //! `terminal` (prints which of its streams are one), `wait-size COLUMNSxROWS` (of its terminal; prints it), `notify TEXT`
 //! (to NOTIFY_SOCKET, as sd_notify(3) does), `feed N MILLIS` (N times WATCHDOG=1, with that much in between), `main-child`
@@ -47,10 +48,12 @@ fn perform(verb: &str, args: &mut impl Iterator<Item = String>) {
         "lines-until" => lines_until(&next()),
         "send-until" => send_until(&next()),
         "send" => client().udd_send_key_sync(&next(), next().as_bytes()).map(drop).expect("the record is taken"),
+        "send-numbers" => send_numbers(),
         "send-many" => send_many(next().parse().expect("a count")),
         "ready" => client().ready().expect("readiness is taken"),
         "report" => report(&next()),
         "wait-stop" => drop(client().wait_stop(None).expect("stop events are told")),
+        "follow-on" => follow_on(&next(), &next()),
         "follow" => follow(&next(), next().parse().expect("a count")),
         "cat" => drop(std::io::copy(&mut std::io::stdin(), &mut std::io::stdout()).expect("stdin is read to its end")),
         "cwd" => say(&std::env::current_dir().expect("a working folder").display().to_string()),
@@ -131,6 +134,36 @@ fn send_many(count: u64) {
         client().udd_send_key("many", i.to_string().as_bytes()).expect("the record is accepted");
     }
     client().flush().expect("all are acknowledged");
+}
+
+fn send_numbers() {
+    let pid = std::process::id();
+    for number in 0u64.. {
+        let text = format!("{pid} {number}");
+        if number % 20 == 19 {
+            client().udd_send_key_sync("numbers", text.as_bytes()).expect("the record is taken");
+            say(&text);
+            std::thread::sleep(Duration::from_millis(1));
+        } else {
+            client().udd_send_key("numbers", text.as_bytes()).expect("the record is accepted");
+        }
+    }
+}
+
+fn follow_on(pattern: &str, path: &str) {
+    let seen = std::fs::read_to_string(path).unwrap_or_default();
+    let from = match seen.lines().last() {
+        Some(seq) => copo::From::Seq(seq.parse::<u64>().expect("a Seq") + 1),
+        None => copo::From::First,
+    };
+    let options = copo::SubscribeOptions::default().from(from).key_pattern(pattern);
+    let mut subscription = client().udd_subscribe(&options).expect("the subscription stands");
+    loop {
+        match subscription.next(None).expect("a record comes") {
+            copo::Item::Record(record) => append(path, &record.seq.to_string()),
+            other => panic!("{other:?} is no record"),
+        }
+    }
 }
 
 fn report(text: &str) {
