@@ -290,6 +290,39 @@ fn two_hundred_processes_are_taken_over_at_once() {
     assert_eq!(app.ps(), before);
 }
 
+/// With a keeper that reaps them, with one that is too busy to, and with none.
+#[test]
+fn a_hundred_adopted_processes_go_with_all_they_have_started_whoever_reaps_them() {
+    for how in ["kept", "stopped", "both", "nobody"] {
+        let app = App::new(
+            "[process.many]\nexecutable_path = \"{puppet}\"\nargs = [\"grandchild\", \"sleep\"]\nreplicas = 100\n",
+        );
+        app.copo(&["up", "-d", "--wait"]).ok();
+        let before = app.ps();
+        let own = (1..=100).map(|n| before[&format!("many-{n}")]["pid"].as_u64().expect("it runs") as u32);
+        let all: Vec<u32> = own.chain((1..=100).map(|n| pid_in_log(&app, &format!("many-{n}")))).collect();
+        match how {
+            "both" => {
+                kill_both(&app);
+                app.copo(&["up", "-d"]).ok();
+            }
+            "nobody" => kill_both(&app),
+            _ => app.kill_orchestrator(),
+        }
+        let keeper = (how == "stopped").then(|| app.keeper_pid());
+        keeper.iter().for_each(|keeper| signal(*keeper, Signal::STOP));
+        if how != "nobody" {
+            app.copo(&["stop", "many"]).ok();
+            assert!(app.ps().values().all(|process| process["state"] == "stopped"), "{how}");
+        }
+        keeper.iter().for_each(|keeper| signal(*keeper, Signal::CONT));
+        let start = std::time::Instant::now();
+        app.down();
+        eprintln!("{how}: down after {:?}", start.elapsed());
+        assert_eq!(all.iter().filter(|pid| is_alive(**pid)).count(), 0, "{how}");
+    }
+}
+
 #[test]
 fn an_idle_keeper_is_small_and_does_not_wake_up() {
     let app = App::new("[process.a]\nexecutable_path = \"sleep\"\nargs = [\"1000\"]\n");

@@ -76,6 +76,16 @@ fn sessions_and_daemons_go_with_their_run_where_there_are_no_cgroups() {
     assert!(output.status.success(), "{output:?}");
     // One that has emptied its environment, and whose parent nobody signalled, is found at the end of the application.
     everything_goes(&app, 3);
+
+    // Those of a run that was taken over may be anybody's children.
+    let output = hidden.output().expect("unshare runs");
+    assert!(output.status.success(), "{output:?}");
+    let last = left_behind(&app, 5);
+    app.kill_orchestrator();
+    app.copo(&["stop", "a"]).ok();
+    assert_gone(&last[..3]);
+    app.down();
+    assert_gone(&last);
 }
 
 #[test]

@@ -72,6 +72,15 @@ pub fn release(run: [u8; 16], pid: u32) -> Vec<u8> {
     [&b"R"[..], &run, &pid.to_le_bytes()].concat()
 }
 
+/// The run of which nothing is held. Of nothing but its main process a keeper of any version lets go.
+const NO_RUN: [u8; 16] = [0; 16];
+
+/// Packet of a [`Message::Release`] that has this adopted main process reaped, and leaves the pipes of its run held.
+#[must_use]
+pub fn reap(pid: u32) -> Vec<u8> {
+    release(NO_RUN, pid)
+}
+
 /// Packet of [`Message::CloseStdin`].
 #[must_use]
 pub fn close_stdin(run: [u8; 16]) -> Vec<u8> {
@@ -175,6 +184,7 @@ mod tests {
         assert!(matches!(held, Message::Hold { run, stdin: Some(_), .. } if run == [7; 16]));
         assert!(matches!(send(&hold([7; 16]), &[read.as_fd()]), Message::Hold { stdin: None, .. }));
         assert!(matches!(send(&release([7; 16], 9), &[]), Message::Release { run, pid: 9 } if run == [7; 16]));
+        assert!(matches!(send(&reap(9), &[]), Message::Release { run: NO_RUN, pid: 9 }));
         assert!(matches!(send(&close_stdin([7; 16]), &[]), Message::CloseStdin { run } if run == [7; 16]));
         let pids: Vec<u32> = (0..1001).collect();
         let packets: Vec<_> = adopted(&pids).collect();

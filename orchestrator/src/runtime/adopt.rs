@@ -6,17 +6,19 @@ use std::rc::Rc;
 
 use copo_proto::v1::{EventKind, Facts};
 use tokio::sync::Notify;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 use super::boot;
+use super::census::Census;
 use super::group::Members;
 use super::journal::{self, Left, Main, NotedRun};
+use super::kept::Kept;
 use super::leaders::Leaders;
+use super::left::LeftGroup;
 use super::perform::{Performer, Run};
 use super::pids;
 use super::probe::LineWatch;
 use super::processes::{self, Watch};
-use super::rest::Rest;
 use crate::layout::Layout;
 use crate::server::Identity;
 use crate::signal;
@@ -101,8 +103,7 @@ impl Performer {
         if is_new {
             self.journal.borrow_mut().note_run(noted);
         }
-        let rest = Rest::of_left(&run.to_string(), &internal_name, pid);
-        let group = Rc::new(Members::Left(main, rest));
+        let group = Rc::new(Members::Left(LeftGroup::of(run, &internal_name, main, &self.census)));
         self.runs.insert(run, Run { internal_name: internal_name.clone(), pid, group });
         let (None, Some(watch)) = (ended, watch) else {
             return Found::Ended { outcome: ended.unwrap_or(Outcome::Unknown) };
@@ -127,10 +128,11 @@ impl Performer {
         for stray in strays {
             let Some(of_run) = remains.remove(&stray.run) else { continue };
             let (hub, journal, hurry) = (Rc::clone(&self.hub), Rc::clone(&self.journal), Rc::clone(&hurry));
-            let (kept, pid) = (Rc::clone(&self.kept), of_run.main.as_ref().map_or(0, |main| main.pid));
+            let (kept, census) = (Rc::clone(&self.kept), self.census.clone());
+            let pid = of_run.main.as_ref().map_or(0, |main| main.pid);
             tasks.push(tokio::task::spawn_local(async move {
                 let run = stray.run;
-                stop(stray, of_run, &hurry, |facts| hub.report(facts)).await;
+                stop(stray, of_run, (&hurry, &census, &kept), |facts| hub.report(facts)).await;
                 kept.release(run, pid);
                 journal.borrow_mut().forget_run(run);
             }));
@@ -161,7 +163,7 @@ impl Strays {
     }
 }
 
-async fn stop(stray: Stray, of_run: Remains, hurry: &Notify, report: impl Fn(Facts)) {
+async fn stop(stray: Stray, of_run: Remains, (hurry, census, kept): (&Notify, &Census, &Kept), report: impl Fn(Facts)) {
     let Remains { noted, main, watch } = of_run;
     let facts = |event: EventKind, outcome: Option<Outcome>| {
         let (exit_code, signal) = match outcome {
@@ -182,11 +184,7 @@ async fn stop(stray: Stray, of_run: Remains, hurry: &Notify, report: impl Fn(Fac
         }
     };
     let mut outcome = Outcome::Unknown;
-    let left = |main: &Main| {
-        let rest = Rest::of_left(&stray.run.to_string(), &stray.internal_name, main.pid);
-        Members::Left(main.clone(), rest)
-    };
-    let members = main.as_ref().map(left);
+    let group = main.as_ref().map(|main| LeftGroup::of(stray.run, &stray.internal_name, main.clone(), census));
     if let Some((watch, main)) = watch.zip(main.as_ref()) {
         report(facts(EventKind::Stopping, None));
         processes::signal_group(main, signal::number(&noted.stop_signal).unwrap_or(15));
@@ -195,12 +193,12 @@ async fn stop(stray: Stray, of_run: Remains, hurry: &Notify, report: impl Fn(Fac
             () = hurry.notified() => {}
             () = tokio::time::sleep(noted.stop_grace) => {}
         }
-        members.iter().for_each(Members::kill);
+        group.iter().for_each(LeftGroup::kill);
         watch.ended().await;
         outcome = watch.outcome().await;
     }
-    if let Some(members) = members {
-        members.end(&Leaders::default()).await;
+    if let Some(group) = group {
+        group.end(&Leaders::default(), kept).await;
     }
     report(facts(EventKind::Exited, Some(outcome)));
     report(facts(EventKind::Stopped, None));
@@ -213,21 +211,15 @@ pub(super) async fn end_all(layout: &Layout) {
     let Some(left) = left.filter(|left| left.boot == boot::id()) else { return };
     let unknown = left.runs.values().filter(|noted| noted.main.is_none()).map(|noted| noted.run.to_string());
     let found = processes::find_runs(&unknown.collect());
+    let (census, leaders, kept) = (Census::default(), Leaders::default(), Rc::new(Kept::none()));
     let of_run = |noted: &NotedRun| {
-        let run = noted.run.to_string();
-        let main = noted.main.clone().or_else(|| main_of(*found.get(&run)?))?;
-        let rest = Rest::of_left(&run, &noted.internal_name, main.pid);
-        Some((main, rest))
+        let main = noted.main.clone().or_else(|| main_of(*found.get(&noted.run.to_string())?))?;
+        Some(LeftGroup::of(noted.run, &noted.internal_name, main, &census))
     };
-    let all: Vec<(Main, Rest)> = left.runs.values().filter_map(of_run).collect();
-    // All at once: each look goes through every process there is.
-    for pid in processes::groups_there(all.iter().map(|(main, _)| main)) {
-        let of_group = all.iter().filter(|(main, _)| main.pid == pid);
-        of_group.for_each(|(main, _)| processes::signal_group(main, KILL));
+    let mut ending = JoinSet::new();
+    for group in left.runs.values().filter_map(of_run) {
+        let (leaders, kept) = (leaders.clone(), Rc::clone(&kept));
+        ending.spawn_local(async move { group.end(&leaders, &kept).await });
     }
-    for (main, rest) in all {
-        Members::Left(main, rest).end(&Leaders::default()).await;
-    }
+    while ending.join_next().await.is_some() {}
 }
-
-const KILL: i32 = 9;

@@ -102,8 +102,8 @@ impl Cgroups {
 
 impl Cgroup {
     /// The one that an orchestrator before us has put a process into, wherever that orchestrator was itself.
-    pub(super) fn of_process(pid: u32, internal_name: &str) -> Option<Self> {
-        let path = folder_of(&mount()?, &format!("/proc/{pid}/cgroup"))?;
+    pub(super) fn of_process(mount: &Path, pid: u32, internal_name: &str) -> Option<Self> {
+        let path = folder_of(mount, &format!("/proc/{pid}/cgroup"))?;
         let is_ours = |folder: &Path| folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PREFIX));
         let ours = path.ancestors().find(|folder| folder.parent().is_some_and(is_ours))?;
         (ours.file_name()?.to_str()? == internal_name).then(|| Self { path: ours.into() })
@@ -221,7 +221,7 @@ fn delegate(folder: &Path) -> io::Result<()> {
 
 /// Where cgroup v2 is mounted.
 #[allow(clippy::useless_conversion, reason = "the type differs between processors")]
-fn mount() -> Option<PathBuf> {
+pub(super) fn mount() -> Option<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
     let v2 = mounts.lines().filter_map(|line| {
         let mut fields = line.split(' ').skip(1);

@@ -13,16 +13,15 @@ pub(super) use windows::{Group, Orphans};
 use std::io;
 use std::time::Duration;
 
-use super::journal::Main;
+use super::kept::Kept;
 use super::leaders::Leaders;
-use super::processes;
-use super::rest::Rest;
+use super::left::LeftGroup;
 use crate::signal;
 
 /// First pause between two looks at a group that is dying; each further one is twice as long.
-const FIRST_LOOK: Duration = Duration::from_millis(1);
+pub(super) const FIRST_LOOK: Duration = Duration::from_millis(1);
 /// Longest such pause.
-const LAST_LOOK: Duration = Duration::from_millis(100);
+pub(super) const LAST_LOOK: Duration = Duration::from_millis(100);
 
 /// What a run has started: of this orchestrator, or of the one before it.
 #[derive(Debug)]
@@ -30,7 +29,7 @@ pub(super) enum Members {
     /// Its main process is our child.
     Own(Group),
     /// It is another's, by whom its number is set free at any time.
-    Left(Main, Rest),
+    Left(LeftGroup),
 }
 
 impl Members {
@@ -38,9 +37,9 @@ impl Members {
     pub(super) fn signal(&self, name: &str) -> io::Result<()> {
         match self {
             Self::Own(group) => group.signal(name),
-            Self::Left(main, _) => {
+            Self::Left(group) => {
                 let number = signal::number(name).ok_or_else(|| io::Error::other(format!("no such signal: {name}")))?;
-                self.reach(main, number);
+                group.signal(number);
                 Ok(())
             }
         }
@@ -50,43 +49,18 @@ impl Members {
     pub(super) fn kill(&self) {
         match self {
             Self::Own(group) => group.kill(),
-            Self::Left(main, _) => self.reach(main, KILL),
+            Self::Left(group) => group.kill(),
         }
     }
 
     /// Kills what is left and returns when nothing is.
-    pub(super) async fn end(&self, leaders: &Leaders) {
+    pub(super) async fn end(&self, leaders: &Leaders, kept: &Kept) {
         match self {
             Self::Own(group) => group.end(leaders).await,
-            Self::Left(main, rest) => {
-                let mut pause = FIRST_LOOK;
-                loop {
-                    let is_there = !Group::of_another_is_gone(main.pid) && self.is_there(main);
-                    if is_there {
-                        processes::signal_group(main, KILL);
-                    } else if !rest.kill(leaders) {
-                        return;
-                    }
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(LAST_LOOK);
-                }
-            }
+            Self::Left(group) => group.end(leaders, kept).await,
         }
-    }
-
-    fn reach(&self, main: &Main, number: i32) {
-        if self.is_there(main) {
-            processes::signal_group(main, number);
-        }
-    }
-
-    /// Looks at every process there is only when the main process, which keeps the number, is gone.
-    fn is_there(&self, main: &Main) -> bool {
-        processes::lives(main) || processes::groups_there(std::iter::once(main)).contains(&main.pid)
     }
 }
-
-const KILL: i32 = 9;
 
 impl Group {
     /// Kills what is left and returns when nothing is.

@@ -42,6 +42,11 @@ mod linux {
             Ok(Self { socket, unsaid: RefCell::default(), pipes: OnceCell::new() })
         }
 
+        /// There is none.
+        pub fn none() -> Self {
+            Self { socket: None, unsaid: RefCell::default(), pipes: OnceCell::new() }
+        }
+
         pub fn is_there(&self) -> bool {
             self.socket.is_some()
         }
@@ -59,6 +64,11 @@ mod linux {
         pub fn hold(&self, run: RunId, output: &OutputEnd, stdin: Option<&StdinEnd>) {
             let ends: Vec<_> = [Some(output.as_fd()), stdin.map(AsFd::as_fd)].into_iter().flatten().collect();
             self.say(message::hold(run.bytes()), &ends);
+        }
+
+        /// How this main process has ended is written down: nobody waits for it any more.
+        pub fn reap(&self, pid: u32) {
+            self.say(message::reap(pid), &[]);
         }
 
         /// Nothing is left of the run.
@@ -124,7 +134,8 @@ mod linux {
             folder.into_iter().flatten().flatten().filter_map(pipe).collect()
         }
 
-        fn say(&self, packet: Vec<u8>, ends: &[BorrowedFd<'_>]) {
+        /// Says again what it could not take yet.
+        pub fn say_unsaid(&self) {
             let Some(socket) = &self.socket else { return };
             let mut unsaid = self.unsaid.borrow_mut();
             while let Some((earlier, ends)) = unsaid.front() {
@@ -134,6 +145,12 @@ mod linux {
                 }
                 unsaid.pop_front();
             }
+        }
+
+        fn say(&self, packet: Vec<u8>, ends: &[BorrowedFd<'_>]) {
+            let Some(socket) = &self.socket else { return };
+            self.say_unsaid();
+            let mut unsaid = self.unsaid.borrow_mut();
             if unsaid.is_empty() && message::send(socket.as_fd(), &packet, ends) != Err(Errno::AGAIN) {
                 return;
             }
@@ -160,6 +177,14 @@ mod nobody {
         pub fn new() -> io::Result<Self> {
             Ok(Self)
         }
+
+        pub fn none() -> Self {
+            Self
+        }
+
+        pub fn reap(&self, _pid: u32) {}
+
+        pub fn say_unsaid(&self) {}
 
         pub fn hold(&self, _run: RunId, _output: &OutputEnd, _stdin: Option<&StdinEnd>) {}
 

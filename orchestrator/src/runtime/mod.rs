@@ -12,6 +12,7 @@ mod adopt;
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 pub mod bare;
 mod boot;
+mod census;
 #[cfg(target_os = "linux")]
 mod cgroup;
 mod child;
@@ -19,6 +20,7 @@ pub mod clock;
 mod deadline;
 mod descriptors;
 mod driver;
+mod ending;
 mod environment;
 mod group;
 #[cfg(target_os = "linux")]
@@ -26,6 +28,7 @@ mod hand_over;
 mod journal;
 mod kept;
 mod leaders;
+mod left;
 mod limits;
 pub mod lock;
 pub mod log;
@@ -205,7 +208,7 @@ async fn live(started: Started) -> u8 {
 /// Something of the context cannot be removed.
 pub fn sweep(layout: &Layout, purge: bool) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(adopt::end_all(layout));
+    LocalSet::new().block_on(&runtime, adopt::end_all(layout));
     start::remove_files(layout);
     #[cfg(target_os = "linux")]
     cgroup::remove_left(layout);

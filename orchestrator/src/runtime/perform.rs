@@ -13,6 +13,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 #[cfg(unix)]
 use super::access;
+use super::census::Census;
 #[cfg(target_os = "linux")]
 use super::cgroup::{Cgroup, Cgroups};
 use super::environment::Environment;
@@ -61,6 +62,7 @@ pub(super) struct Performer {
     /// What the next orchestrator is to know of schedules.
     pub(super) schedules: Schedules,
     pub(super) kept: Rc<Kept>,
+    pub(super) census: Census,
     /// How runs are asked and heard.
     pub(super) probes: Rc<Probes>,
 }
@@ -296,7 +298,7 @@ impl Performer {
 
     /// Of a main process that has left its group.
     #[cfg(unix)]
-    fn signal_main(&self, run: RunId, signal: &str) {
+    pub(super) fn signal_main(&self, run: RunId, signal: &str) {
         if let Some(main) = self.probes.main(run) {
             main.signal_outside_group(signal);
         }
@@ -304,7 +306,7 @@ impl Performer {
 
     /// Nothing leaves a job object.
     #[cfg(windows)]
-    fn signal_main(&self, _run: RunId, _signal: &str) {}
+    pub(super) fn signal_main(&self, _run: RunId, _signal: &str) {}
 
     fn signal(&self, run: RunId, signal: &str) {
         self.signal_main(run, signal);
@@ -312,39 +314,6 @@ impl Performer {
         if let Err(error) = run.group.signal(signal) {
             tracing::warn!("cannot send {signal} to {}: {error}", run.internal_name);
         }
-    }
-
-    fn drain(&self, run: RunId) {
-        let (hub, events) = (Rc::clone(&self.hub), self.events.clone());
-        tokio::task::spawn_local(async move {
-            hub.drain(run).await;
-            let _ = events.send(Event::Drained { run });
-        });
-    }
-
-    fn reap(&mut self, run: RunId) {
-        self.signal_main(run, "SIGKILL");
-        self.probes.forget(run);
-        let events = self.events.clone();
-        let Some(Run { internal_name, pid, group }) = self.runs.remove(&run) else {
-            let _ = events.send(Event::GroupGone { run });
-            return;
-        };
-        let (layout, output, leaders) = (self.layout.clone(), Rc::clone(&self.output), self.leaders.clone());
-        let (journal, kept) = (Rc::clone(&self.journal), Rc::clone(&self.kept));
-        tokio::task::spawn_local(async move {
-            group.end(&leaders).await;
-            leaders.remove(pid);
-            leaders.reap_orphans();
-            // Who is told of the end finds all that was written in the log.
-            output.finish(&internal_name).await;
-            pids::remove(&layout, &internal_name);
-            #[cfg(unix)]
-            terminal::withdraw(&layout, &internal_name);
-            kept.release(run, pid);
-            journal.borrow_mut().forget_run(run);
-            let _ = events.send(Event::GroupGone { run });
-        });
     }
 
     fn report(&self, facts: Facts) {

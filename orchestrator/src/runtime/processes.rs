@@ -33,16 +33,16 @@ mod linux {
     const REAPED_WITHIN: Duration = Duration::from_secs(1);
 
     /// What `/proc/<pid>/stat` says.
-    struct Stat {
-        is_dead: bool,
-        group: u32,
-        session: u32,
-        started: u64,
+    pub struct Stat {
+        pub is_dead: bool,
+        pub group: u32,
+        pub session: u32,
+        pub started: u64,
         /// What `wait` says of the end of a zombie.
         status: i32,
     }
 
-    fn stat(pid: u32) -> Option<Stat> {
+    pub fn stat(pid: u32) -> Option<Stat> {
         let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         // The name, in parentheses, may hold anything; behind it stand state, parent, group, session …
         let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
@@ -55,7 +55,8 @@ mod linux {
         })
     }
 
-    fn all() -> impl Iterator<Item = u32> {
+    /// Every process there is.
+    pub fn all() -> impl Iterator<Item = u32> {
         let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
         entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
     }
@@ -65,9 +66,9 @@ mod linux {
         stat(pid).map(|stat| (stat.started, stat.session))
     }
 
-    /// Does the main process run (a zombie does not)?
-    pub fn lives(main: &Main) -> bool {
-        stat(main.pid).is_some_and(|stat| !stat.is_dead && stat.started == main.started)
+    /// Is the main process there, dead or alive? Then its number, and that of its group, is nobody else's.
+    pub fn has_number(main: &Main) -> bool {
+        stat(main.pid).is_some_and(|stat| stat.started == main.started)
     }
 
     /// How a main process ended that nobody has reaped yet.
@@ -96,23 +97,6 @@ mod linux {
             *oldest = (*oldest).min((stat.started, pid));
         }
         found.into_iter().map(|(run, (_, pid))| (run, pid)).collect()
-    }
-
-    /// The pids of the main processes of whose groups something lives. A group's number is given to nobody else while
-    /// one member lives, and a member stays in the session it was born in unless it leaves the group with it. A zombie
-    /// that its new parent does not reap is nobody.
-    pub fn groups_there<'a>(mains: impl Iterator<Item = &'a Main>) -> BTreeSet<u32> {
-        let by_group: BTreeMap<u32, &Main> = mains.map(|main| (main.pid, main)).collect();
-        if by_group.is_empty() {
-            return BTreeSet::new();
-        }
-        let is_anothers = |main: &&Main| stat(main.pid).is_some_and(|leader| leader.started != main.started);
-        let members = all().filter_map(stat).filter(|member| !member.is_dead);
-        let lefts = members.filter_map(|member| {
-            let main = by_group.get(&member.group)?;
-            (member.session == main.session && member.started >= main.started).then_some(*main)
-        });
-        lefts.filter(|main| !is_anothers(main)).map(|main| main.pid).collect()
     }
 
     /// Sends a signal to a group that was found to be there.
@@ -237,8 +221,8 @@ mod apple {
     /// How often it is looked whether another's child has ended.
     const LOOK: Duration = Duration::from_millis(250);
 
-    /// Does the main process run?
-    pub fn lives(main: &Main) -> bool {
+    /// Is the main process there? Then its number, and that of its group, is nobody else's.
+    pub fn has_number(main: &Main) -> bool {
         is_there(main)
     }
 
@@ -264,11 +248,6 @@ mod apple {
     /// Nobody's environment can be read here.
     pub fn find_runs(_runs: &BTreeSet<String>) -> BTreeMap<String, u32> {
         BTreeMap::new()
-    }
-
-    /// The pids of those main processes that live. Who is left of a group without it cannot be told from strangers.
-    pub fn groups_there<'a>(mains: impl Iterator<Item = &'a Main>) -> BTreeSet<u32> {
-        mains.filter(|main| is_there(main)).map(|main| main.pid).collect()
     }
 
     fn is_there(main: &Main) -> bool {
@@ -330,7 +309,7 @@ mod nobody {
         None
     }
 
-    pub fn lives(_main: &Main) -> bool {
+    pub fn has_number(_main: &Main) -> bool {
         false
     }
 
@@ -340,10 +319,6 @@ mod nobody {
 
     pub fn find_runs(_runs: &BTreeSet<String>) -> BTreeMap<String, u32> {
         BTreeMap::new()
-    }
-
-    pub fn groups_there<'a>(_mains: impl Iterator<Item = &'a Main>) -> BTreeSet<u32> {
-        BTreeSet::new()
     }
 
     pub fn signal_group(_main: &Main, _number: i32) {}

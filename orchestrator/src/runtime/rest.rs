@@ -1,6 +1,7 @@
 //! What has left its run's group: a session of its own, a daemon that forked twice. On Linux it is found in the run's
 //! cgroup, or else by COPO_RUN in its environment. Elsewhere nobody can say whose it was.
 
+use super::census::Census;
 #[cfg(target_os = "linux")]
 use super::cgroup::Cgroup;
 use super::leaders::Leaders;
@@ -28,10 +29,9 @@ impl Rest {
         Self { place: cgroup.map_or_else(|| Place::Among(Strays::of(run)), Place::In) }
     }
 
-    /// Of a run that was started by an orchestrator before us.
-    pub(super) fn of_left(run: &str, internal_name: &str, pid: u32) -> Self {
-        let cgroup = Cgroup::of_process(pid, internal_name);
-        Self { place: cgroup.map_or_else(|| Place::Among(Strays::anywhere(run)), Place::In) }
+    /// Of a run that was started by an orchestrator before us; to be called while its main process is there, dead or alive.
+    pub(super) fn of_left(run: &str, internal_name: &str, pid: u32, census: &Census) -> Self {
+        Self::new(run, census.cgroup_of(pid, internal_name))
     }
 
     /// Who descends from the main process can be seen only while that lives.
@@ -45,16 +45,27 @@ impl Rest {
     /// Kills it; whether there was something.
     pub(super) fn kill(&self, leaders: &Leaders) -> bool {
         match &self.place {
-            Place::In(cgroup) => {
-                let is_populated = cgroup.is_populated();
-                if is_populated {
-                    cgroup.kill();
-                }
-                is_populated
-            }
+            Place::In(cgroup) => kill_in(cgroup),
             Place::Among(strays) => strays.kill(&|pid| leaders.has(pid)),
         }
     }
+
+    /// The same, where orphans may have gone to others than us.
+    pub(super) async fn kill_left(&self, leaders: &Leaders, census: &Census) -> bool {
+        match &self.place {
+            Place::In(cgroup) => kill_in(cgroup),
+            Place::Among(strays) => strays.kill_anywhere(&|pid| leaders.has(pid), &*census.look().await),
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn kill_in(cgroup: &Cgroup) -> bool {
+    let is_populated = cgroup.is_populated();
+    if is_populated {
+        cgroup.kill();
+    }
+    is_populated
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -64,7 +75,7 @@ impl Rest {
         Self {}
     }
 
-    pub(super) fn of_left(_run: &str, _internal_name: &str, _pid: u32) -> Self {
+    pub(super) fn of_left(_run: &str, _internal_name: &str, _pid: u32, _census: &Census) -> Self {
         Self {}
     }
 
@@ -72,6 +83,11 @@ impl Rest {
     pub(super) fn look(&self, _leader: u32) {}
 
     pub(super) fn kill(&self, _leaders: &Leaders) -> bool {
+        false
+    }
+
+    #[allow(clippy::unused_async, reason = "as on Linux")]
+    pub(super) async fn kill_left(&self, _leaders: &Leaders, _census: &Census) -> bool {
         false
     }
 }

@@ -10,6 +10,7 @@ use copo_proto::name;
 use tokio::sync::mpsc;
 
 use super::adopt::Strays;
+use super::census::Census;
 #[cfg(target_os = "linux")]
 use super::cgroup::Cgroups;
 use super::clock::{self, Clock};
@@ -118,6 +119,7 @@ pub(super) fn start(plan: Plan, layout: Layout, begin: Begin, kept: io::Result<K
         journal: Rc::new(RefCell::new(journal)),
         schedules,
         kept: Rc::new(kept),
+        census: Census::default(),
         probes,
     };
     let mut live: Vec<_> = orc.live_runs().collect();

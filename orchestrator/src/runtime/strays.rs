@@ -11,6 +11,7 @@ use std::time::Duration;
 use copo_proto::env;
 use rustix::process::{Signal, kill_process};
 
+use super::census::Look;
 use super::child::pid_of;
 
 /// How often, and after how long each time, it is looked whether what was killed at the end is gone. Longer than this
@@ -21,23 +22,15 @@ const LAST_LOOK: Duration = Duration::from_millis(5);
 /// The strays of one run.
 #[derive(Debug)]
 pub(super) struct Strays {
-    /// `COPO_RUN=<run>`.
-    mark: Vec<u8>,
-    /// Its orphans may have gone to others than us.
-    anywhere: bool,
+    run: String,
     /// Those seen below the main process, with the time each started: a number alone names nobody.
     seen: RefCell<BTreeMap<u32, u64>>,
 }
 
 impl Strays {
-    /// Of a run of ours.
+    /// Of a run, by its id in text.
     pub(super) fn of(run: &str) -> Self {
-        Self { mark: format!("{}={run}", env::RUN).into_bytes(), anywhere: false, seen: RefCell::default() }
-    }
-
-    /// Of a run that was started by an orchestrator before us.
-    pub(super) fn anywhere(run: &str) -> Self {
-        Self { anywhere: true, ..Self::of(run) }
+        Self { run: run.to_owned(), seen: RefCell::default() }
     }
 
     /// Takes note of who is below the main process, as long as it is there to be asked.
@@ -47,26 +40,31 @@ impl Strays {
         self.seen.borrow_mut().extend(known);
     }
 
-    /// Those that live; `is_leader` says which of our children are others' main processes.
-    fn alive(&self, is_leader: &impl Fn(u32) -> bool) -> Vec<u32> {
-        let candidates = if self.anywhere { all() } else { children(std::process::id()) };
-        let ours = candidates.into_iter().filter(|pid| !is_leader(*pid));
-        let marked = ours.filter(|pid| self.is_marked(*pid)).flat_map(|pid| {
+    /// Kills those that live; whether there was one. `is_leader` says which of our children are others' main processes.
+    pub(super) fn kill(&self, is_leader: &impl Fn(u32) -> bool) -> bool {
+        let ours = children(std::process::id()).into_iter().filter(|pid| !is_leader(*pid));
+        self.kill_below(ours.filter(|pid| self.is_marked(*pid)))
+    }
+
+    /// The same of a run whose orphans may have gone to others than us.
+    pub(super) fn kill_anywhere(&self, is_leader: &impl Fn(u32) -> bool, look: &Look) -> bool {
+        // The look may be older than a process that has the number now.
+        let marked = look.of_run(&self.run).iter().copied().filter(|pid| !is_leader(*pid));
+        self.kill_below(marked.filter(|pid| self.is_marked(*pid)))
+    }
+
+    /// Kills those that live of these, of those below them, and of those seen.
+    fn kill_below(&self, marked: impl Iterator<Item = u32>) -> bool {
+        let marked = marked.flat_map(|pid| {
             let mut tree = below(pid);
             tree.push(pid);
             tree
         });
         let mut seen = self.seen.borrow_mut();
         seen.retain(|pid, then| started(*pid) == Some(*then));
-        let mut all: Vec<u32> = marked.chain(seen.keys().copied()).filter(|pid| started(*pid).is_some()).collect();
-        all.sort_unstable();
-        all.dedup();
-        all
-    }
-
-    /// Kills those that live; whether there was one.
-    pub(super) fn kill(&self, is_leader: &impl Fn(u32) -> bool) -> bool {
-        let alive = self.alive(is_leader);
+        let mut alive: Vec<u32> = marked.chain(seen.keys().copied()).filter(|pid| started(*pid).is_some()).collect();
+        alive.sort_unstable();
+        alive.dedup();
         for pid in &alive {
             let _ = kill_process(pid_of(*pid), Signal::KILL);
         }
@@ -75,7 +73,9 @@ impl Strays {
 
     fn is_marked(&self, pid: u32) -> bool {
         let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        environment.split(|byte| *byte == 0).any(|variable| variable == self.mark)
+        let mut variables = environment.split(|byte| *byte == 0);
+        let run = variables.find_map(|variable| variable.strip_prefix(env::RUN.as_bytes())?.strip_prefix(b"="));
+        run == Some(self.run.as_bytes())
     }
 }
 
