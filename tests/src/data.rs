@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use copo::{Client, Item, SubscribeOptions, Subscription, v1};
 
-use crate::App;
+use crate::{App, eventually};
 
 impl App {
     /// A client in this process, of a person of this name.
@@ -90,6 +90,16 @@ pub fn wakeups_of(pid: u32) -> u64 {
         field(&status.display().to_string(), "voluntary_ctxt_switches:")
     };
     threads.map(of_thread).sum()
+}
+
+/// Waits until nothing wakes the process for a whole second; what is still under way may end before.
+#[track_caller]
+pub fn comes_to_rest(pid: u32) {
+    eventually("nothing wakes it for a second", || {
+        let before = wakeups_of(pid);
+        std::thread::sleep(std::time::Duration::from_secs(1)); // What is measured is a second.
+        wakeups_of(pid) == before
+    });
 }
 
 fn field(path: &str, name: &str) -> u64 {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use copo::v1::{gap::Cause, server_message::Kind};
 use copo::{ErrorCode, From, Item, SubscribeOptions};
 use copo_proto::{frame, v1};
-use copo_tests::data::{gaps, memory_of, records, wakeups_of};
+use copo_tests::data::{comes_to_rest, gaps, memory_of, records, wakeups_of};
 use copo_tests::peer::{Peer, numbered};
 use copo_tests::{App, eventually};
 
@@ -125,15 +125,6 @@ fn the_largest_record_makes_the_round_and_one_byte_more_is_refused() {
     let error = client.udd_send(&vec![0; 64 * MIB + 1]).expect_err("it is too large");
     assert_eq!(error.code(), ErrorCode::TooLarge);
     client.udd_send_sync(b"small").expect("nothing is broken");
-}
-
-/// Nothing wakes the orchestrator for a whole second; what is still under way may end before.
-fn comes_to_rest(pid: u32) {
-    eventually("nothing wakes it for a second", || {
-        let before = wakeups_of(pid);
-        std::thread::sleep(Duration::from_secs(1)); // What is measured is a second.
-        wakeups_of(pid) == before
-    });
 }
 
 #[test]
