@@ -97,13 +97,31 @@ impl Layout {
     /// The Server, as given to children in COPO_SOCKET: a path, or the name of a pipe on Windows.
     #[must_use]
     pub fn socket(&self) -> PathBuf {
-        self.socket_of(ORCHESTRATOR, "sock")
+        #[cfg(unix)]
+        return self.orchestrator().join("sock");
+        #[cfg(windows)]
+        self.pipe(|owner| owner.server())
     }
 
     /// The live stdio of one instance: a path, or the name of a pipe on Windows.
     #[must_use]
     pub fn stdio(&self, internal_name: &str) -> PathBuf {
-        self.socket_of(internal_name, "stdio")
+        #[cfg(unix)]
+        return self.root().join(internal_name).join("stdio");
+        #[cfg(windows)]
+        self.pipe(|owner| owner.stdio(internal_name))
+    }
+
+    /// One of this application's pipes.
+    ///
+    /// # Panics
+    /// When Windows does not tell who runs this process; without that no pipe has a name.
+    #[cfg(windows)]
+    fn pipe(&self, name: impl FnOnce(&crate::pipe_name::Owner<'_>) -> String) -> PathBuf {
+        let sid = crate::windows_user::own_sid();
+        let sid = sid.unwrap_or_else(|why| panic!("cannot ask Windows for this process's user: {why}"));
+        let home = std::path::absolute(&self.home).unwrap_or_else(|_| self.home.clone());
+        PathBuf::from(name(&crate::pipe_name::Owner { sid: &sid, home: &home, application: &self.application }))
     }
 
     /// A link to the terminal of one instance: there while it runs with one.
@@ -117,18 +135,6 @@ impl Layout {
     #[must_use]
     pub fn notify(&self, internal_name: &str) -> PathBuf {
         self.root().join(internal_name).join("notify")
-    }
-
-    #[cfg(unix)]
-    fn socket_of(&self, folder: &str, file: &str) -> PathBuf {
-        self.root().join(folder).join(file)
-    }
-
-    #[cfg(windows)]
-    fn socket_of(&self, folder: &str, file: &str) -> PathBuf {
-        let suffix = if file == "sock" { "" } else { "-stdio" };
-        let owner = crate::layout_windows::owner_hash(&self.home);
-        PathBuf::from(format!(r"\\.\pipe\copo-{owner}-{}-{folder}{suffix}", self.application))
     }
 
     /// The orchestrator's own log.

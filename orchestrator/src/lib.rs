@@ -8,8 +8,8 @@ pub mod context;
 #[cfg(target_os = "linux")]
 pub mod keeper;
 pub mod layout;
-#[cfg(windows)]
-mod layout_windows;
+#[cfg(any(windows, test))]
+mod pipe_name;
 pub mod plan;
 pub mod runtime;
 pub mod server;

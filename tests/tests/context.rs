@@ -1,7 +1,12 @@
 //! The shared context by the command line: records, headers, reports, and what survives.
 #![cfg(unix)]
 
+use std::time::{Duration, Instant};
+
+use copo::v1::gap::Cause;
+use copo::{From, Item, SubscribeOptions};
 use copo_tests::app::{is_alive, kill_9};
+use copo_tests::data::records;
 use copo_tests::{App, eventually};
 
 const QUIET: &str = r#"
@@ -125,6 +130,43 @@ fn retention_keeps_the_newest_and_the_newest_of_each_key() {
     assert_eq!(app.copo(&["udd", "get", "--key", "old"]).ok().stdout, "kept\n");
     let tail = app.copo(&["udd", "tail", "--from", "1", "--no-follow"]).ok();
     assert!(tail.stderr.contains("were passed over"), "the gap is told: {}", tail.stderr);
+}
+
+#[test]
+fn a_record_is_gone_when_it_is_older_than_age_and_not_before_and_its_gap_is_told() {
+    let age = Duration::from_secs(2);
+    let app = App::new("[context]\nretain = { age = \"2s\" }\n");
+    app.up();
+    let client = app.client("t");
+    // A busy machine may take longer to read it than it is kept: then it is tried again.
+    let (seq, before) = (0..20)
+        .find_map(|_| {
+            let before = Instant::now();
+            let seq = client.udd_send_key_sync("k", b"old").expect("it is taken");
+            let is_there = records(&app.items()).iter().any(|record| record.seq == seq);
+            let is_young = before.elapsed() < age;
+            assert!(is_there || !is_young, "a record of {:?} is gone", before.elapsed());
+            is_there.then_some((seq, before))
+        })
+        .expect("it can be read while it is young");
+    // Nothing happens but that time goes by.
+    eventually("it is gone", || records(&app.items()).is_empty());
+    // The orchestrator's clock began a little later than this one, and both are read in their own way.
+    assert!(before.elapsed() + Duration::from_millis(20) >= age, "gone after {:?}", before.elapsed());
+    assert_eq!(app.records().len(), 0);
+    let mut following = app.follow(&SubscribeOptions::default().from(From::Seq(seq)));
+    let new = client.udd_send_sync(b"new").expect("it is taken");
+    match following.next(Some(Duration::from_secs(60))).expect("it comes") {
+        Item::Gap(gap) => {
+            assert_eq!((gap.cause(), gap.first), (Cause::Trimmed, seq));
+            assert!((seq..new).contains(&gap.last), "{gap:?}");
+        }
+        other => panic!("no gap, but {other:?}"),
+    }
+    assert!(matches!(following.next(Some(Duration::from_secs(60))), Ok(Item::Record(record)) if record.seq == new));
+    let tail = app.copo(&["udd", "tail", "--from", &seq.to_string(), "--no-follow"]).ok();
+    assert!(tail.stderr.contains("they are no longer kept"), "the gap is told: {}", tail.stderr);
+    assert_eq!(app.copo(&["udd", "get", "--key", "k"]).ok().stdout, "old\n", "the newest of a key stays");
 }
 
 #[test]

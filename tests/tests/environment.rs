@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use copo_tests::{App, build, eventually};
+use copo_tests::{App, build, eventually, eventually_some};
 
 fn copo_variables(log: &[String]) -> BTreeSet<String> {
     let names = log.iter().filter_map(|line| line.split_once('=')).map(|(name, _)| name.to_owned());
@@ -127,22 +127,55 @@ fn without_copo_home_it_is_dot_copo_in_the_home_folder() {
     assert!(copo(&["down"]).status.success());
 }
 
+/// The reports.json in which a report of this text stands: the report's time and the file's own, in microseconds.
+fn in_the_file(app: &App, text: &str) -> (u64, u64) {
+    use std::os::unix::fs::MetadataExt;
+    eventually_some("the report is in the file", || {
+        let mut file = std::fs::File::open(app.state("reports.json")).ok()?;
+        let written = file.metadata().ok()?;
+        let mut whole = String::new();
+        std::io::Read::read_to_string(&mut file, &mut whole).ok()?;
+        let whole: serde_json::Value = serde_json::from_str(&whole).expect("it is always whole");
+        let report = whole["reports"].as_array()?.iter().rfind(|report| report["report_buff"] == text)?.clone();
+        let nanos = written.mtime() * 1_000_000_000 + written.mtime_nsec();
+        Some((report["report_time"].as_u64()?, nanos.cast_unsigned() / 1000))
+    })
+}
+
 #[test]
-fn reports_json_follows_a_report_within_a_tenth_of_a_second() {
+fn reports_json_follows_a_report_within_a_tenth_of_a_second_and_is_written_ten_times_a_second_at_most() {
     let app = App::new("");
     app.up();
     let client = app.client("t");
-    // This machine may be busy at any one moment; not most of the time.
-    let mut taken = [0; 9].map(|_| {
-        let text = format!("report of {:?}", std::time::Instant::now());
+    let report = |text: String| {
         client.meta_report_sync(text.as_bytes()).expect("it is taken");
-        let start = std::time::Instant::now();
-        let line = serde_json::Value::from(text).to_string();
-        eventually("it is in the file", || app.read("h/t/reports.json").contains(line.trim_matches('"')));
-        start.elapsed()
-    });
-    taken.sort_unstable();
-    assert!(taken[4] <= std::time::Duration::from_millis(200), "{taken:?}");
+        in_the_file(&app, &text)
+    };
+    let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a time").as_micros();
+    let (mut alone, mut behind, mut apart) = (Vec::new(), Vec::new(), Vec::new());
+    let (_, mut written) = report("the first".to_owned());
+    // A busy machine makes some of them late, never all: what counts is the best of many.
+    for round in 0_u32.. {
+        eventually("the file was not written for a while", || now() > u128::from(written) + 250_000);
+        let (reported, first_written) = report(format!("alone {round}"));
+        alone.push(first_written.saturating_sub(reported));
+        let (reported, second_written) = report(format!("behind {round}"));
+        // Only one that is close behind has to wait for all of the tenth of a second.
+        if reported < first_written + 20_000 {
+            behind.push(second_written.saturating_sub(reported));
+            apart.push(second_written - first_written);
+        }
+        written = second_written;
+        if behind.len() == 8 {
+            break;
+        }
+        assert!(round < 200, "the machine is too busy to measure anything: {alone:?} {behind:?}");
+    }
+    assert!(alone.iter().min() <= Some(&100_000), "alone: {alone:?}");
+    // The tenth of a second is over, and the file is written.
+    assert!(behind.iter().min() <= Some(&120_000), "behind: {behind:?}");
+    // The kernel's time of a file is as fine as its tick.
+    assert!(apart.iter().max() >= Some(&90_000), "apart: {apart:?}");
 }
 
 #[test]
