@@ -32,6 +32,41 @@ pub struct RecordRef<'a> {
     pub udd_buff: &'a [u8],
 }
 
+/// A record's frame in the form in which the orchestrator writes it, at the start of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Framed<'a> {
+    /// Bytes of the frame, its length prefix included.
+    pub length: usize,
+    /// The record's place in the sequence.
+    pub seq: u64,
+    /// When the orchestrator took it.
+    pub sent_time: u64,
+    /// Who sent it, in ASCII.
+    pub sent_by: &'a [u8],
+    /// Its key, in ASCII.
+    pub key: &'a [u8],
+    /// What the sender gave.
+    pub udd_buff: &'a [u8],
+}
+
+impl<'a> Framed<'a> {
+    /// The frame at the start of `stream`, of at most `max` bytes without its prefix; `None`: there is none, or it has to be
+    /// looked at in another way.
+    #[inline]
+    #[must_use]
+    pub fn read(stream: &'a [u8], max: usize) -> Option<Self> {
+        let (length, rest) = short_length(stream)?;
+        let prefix = stream.len() - rest.len();
+        let message = rest.get(..length).filter(|_| length <= max)?;
+        let (seq, sent_time, rest) = front(message)?;
+        let (sent_by, rest) = field(SENT_BY, rest)?;
+        let (key, rest) = field(KEY, rest)?;
+        let (udd_buff, rest) = field(UDD_BUFF, rest)?;
+        let is_plain = rest.is_empty() && is_ascii(sent_by) && is_ascii(key);
+        is_plain.then_some(Self { length: prefix + length, seq, sent_time, sent_by, key, udd_buff })
+    }
+}
+
 impl<'a> RecordRef<'a> {
     /// The record in a `ServerMessage`'s bytes; `None`: it holds something else.
     ///
@@ -48,20 +83,10 @@ impl<'a> RecordRef<'a> {
     /// The form in which the orchestrator writes a record; `None`: it is another.
     #[inline]
     fn plain(message: &'a [u8]) -> Option<Self> {
-        let (&RECORD, rest) = message.split_first()? else { return None };
-        let (length, rest) = short_length(rest)?;
-        if rest.len() != length {
-            return None;
-        }
-        let (front, rest) = rest.split_first_chunk::<18>()?;
-        let [SEQ, s0, s1, s2, s3, s4, s5, s6, s7, SENT_TIME, t0, t1, t2, t3, t4, t5, t6, t7] = *front else {
-            return None;
-        };
+        let (seq, sent_time, rest) = front(message)?;
         let (sent_by, rest) = text(SENT_BY, rest)?;
         let (key, rest) = text(KEY, rest)?;
         let (udd_buff, rest) = field(UDD_BUFF, rest)?;
-        let seq = u64::from_le_bytes([s0, s1, s2, s3, s4, s5, s6, s7]);
-        let sent_time = u64::from_le_bytes([t0, t1, t2, t3, t4, t5, t6, t7]);
         rest.is_empty().then_some(Self { seq, sent_time, sent_by, key, udd_buff })
     }
 
@@ -103,6 +128,31 @@ impl<'a> RecordRef<'a> {
 
 /// Numbers of `ServerMessage.kind`'s other arms: the last arm that occurs is the one that counts.
 const KINDS: std::ops::RangeInclusive<u32> = 2..=11;
+
+/// Seq and time of a message that is a record, and its other fields.
+#[inline]
+fn front(message: &[u8]) -> Option<(u64, u64, &[u8])> {
+    let (&RECORD, rest) = message.split_first()? else { return None };
+    let (length, rest) = short_length(rest)?;
+    if rest.len() != length {
+        return None;
+    }
+    let (front, rest) = rest.split_first_chunk::<18>()?;
+    let [SEQ, s0, s1, s2, s3, s4, s5, s6, s7, SENT_TIME, t0, t1, t2, t3, t4, t5, t6, t7] = *front else {
+        return None;
+    };
+    let seq = u64::from_le_bytes([s0, s1, s2, s3, s4, s5, s6, s7]);
+    Some((seq, u64::from_le_bytes([t0, t1, t2, t3, t4, t5, t6, t7]), rest))
+}
+
+/// Eight bytes at a time; what is looked at is mostly a name of a dozen.
+#[inline]
+fn is_ascii(bytes: &[u8]) -> bool {
+    let (eights, rest) = bytes.as_chunks::<8>();
+    let high = eights.iter().fold(0, |high, eight| high | u64::from_le_bytes(*eight));
+    let last = rest.iter().fold(0, |high, byte| high | byte);
+    high & 0x8080_8080_8080_8080 == 0 && last < 0x80
+}
 
 /// A length as a varint of at most four bytes; `None`: it is no such.
 #[inline]
@@ -163,9 +213,23 @@ mod tests {
         RecordRef { seq: *seq, sent_time: *sent_time, sent_by, key, udd_buff }
     }
 
+    fn of_frame<'a>(framed: &Framed<'a>) -> RecordRef<'a> {
+        let Framed { seq, sent_time, sent_by, key, udd_buff, .. } = *framed;
+        let text = |bytes| std::str::from_utf8(bytes).expect("ASCII");
+        RecordRef { seq, sent_time, sent_by: text(sent_by), key: text(key), udd_buff }
+    }
+
     /// Reads with both, and says what both say.
     fn assert_same(message: &[u8]) {
         let decoded = ServerMessage::decode(message);
+        // As a frame it is the same record, or one to be looked at in the other way.
+        let mut stream = Vec::new();
+        prefixed(message, &mut stream);
+        if let Some(framed) = Framed::read(&stream, usize::MAX) {
+            assert_eq!(framed.length, stream.len());
+            assert_eq!(RecordRef::read(message), Ok(Some(of_frame(&framed))));
+        }
+        assert_eq!(Framed::read(&stream[..stream.len() - 1], usize::MAX), None);
         match (RecordRef::read(message), &decoded) {
             (Ok(Some(ours)), Ok(ServerMessage { kind: Some(server_message::Kind::Record(theirs)) })) => {
                 assert_eq!(ours, borrowed(theirs));
@@ -178,10 +242,14 @@ mod tests {
         }
     }
 
-    fn delimited_field(tag: u32, bytes: &[u8], out: &mut Vec<u8>) {
-        encode_key(tag, WireType::LengthDelimited, out);
+    fn prefixed(bytes: &[u8], out: &mut Vec<u8>) {
         encode_varint(bytes.len() as u64, out);
         out.extend_from_slice(bytes);
+    }
+
+    fn delimited_field(tag: u32, bytes: &[u8], out: &mut Vec<u8>) {
+        encode_key(tag, WireType::LengthDelimited, out);
+        prefixed(bytes, out);
     }
 
     /// A field of a record, known or not, in whatever form.
@@ -225,6 +293,14 @@ mod tests {
             // Proto3 leaves out what is zero; what the orchestrator gives never is.
             if seq > 0 && sent_time > 0 {
                 prop_assert_eq!(RecordRef::plain(&message), Some(borrowed(&record)));
+                let mut stream = Vec::new();
+                prefixed(&message, &mut stream);
+                let length = stream.len();
+                stream.push(1);
+                let framed = Framed::read(&stream, message.len());
+                prop_assert_eq!(framed.is_some(), record.sent_by.is_ascii());
+                prop_assert!(framed.is_none_or(|framed| of_frame(&framed) == borrowed(&record) && framed.length == length));
+                prop_assert_eq!(Framed::read(&stream, message.len() - 1), None);
             }
         }
 

@@ -80,23 +80,27 @@ impl Client {
     /// # Errors
     /// TOO_LARGE; the first error of an earlier send; while waiting: STOPPING, NO_SPACE. After FENCED, REPLACED or
     /// [`Self::close`] every send fails.
+    #[inline]
     pub fn udd_send(&self, data: &[u8]) -> Result<()> {
-        self.send(&Send { data, ..Send::default() })
+        self.handle.link()?.send_plain("", data, Patience::Until(None))
     }
 
     /// Sends one record with a key (else INVALID_KEY); otherwise as [`Self::udd_send`].
     pub fn udd_send_key(&self, key: &str, data: &[u8]) -> Result<()> {
-        self.send(&Send { key, data, ..Send::default() })
+        self.handle.link()?.send_plain(key, data, Patience::Until(None))
     }
 
     /// As [`Self::udd_send_key`], waiting for room no longer than `timeout` (TIMED_OUT).
     pub fn udd_send_timeout(&self, key: &str, data: &[u8], timeout: Option<Duration>) -> Result<()> {
-        self.send(&Send { key, data, timeout, ..Send::default() })
+        self.handle.link()?.send_plain(key, data, Patience::of(timeout))
     }
 
     /// Sends one record, pipelined, with everything that can be said about it. When `expect_seq` does not hold, a later
     /// call returns CONFLICT; [`Self::send_sync`] tells it at once.
     pub fn send(&self, send: &Send<'_>) -> Result<()> {
+        if send.expect_seq.is_none() {
+            return self.udd_send_timeout(send.key, send.data, send.timeout);
+        }
         self.handle.link()?.send(&body_of(send), Patience::of(send.timeout), None).map(drop)
     }
 
@@ -107,7 +111,7 @@ impl Client {
 
     /// Sends one record with a key if the window has room, else WOULD_BLOCK.
     pub fn try_udd_send_key(&self, key: &str, data: &[u8]) -> Result<()> {
-        self.handle.link()?.send(&Body::Udd { key, data, expect_seq: None }, Patience::None, None).map(drop)
+        self.handle.link()?.send_plain(key, data, Patience::None)
     }
 
     /// Sends one record and waits until it is stored; returns its Seq.

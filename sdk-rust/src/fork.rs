@@ -26,6 +26,7 @@ mod imp {
     }
 
     /// How many forks lie between the first process and this one.
+    #[inline]
     pub(crate) fn generation() -> u64 {
         GENERATION.load(Ordering::Relaxed)
     }

@@ -44,6 +44,24 @@ impl Inbox {
         }
     }
 
+    /// What was read and not taken.
+    #[inline]
+    pub(crate) fn unread(&self) -> &[u8] {
+        &self.bytes[self.start..self.end]
+    }
+
+    /// Largest message taken.
+    #[inline]
+    pub(crate) fn max(&self) -> usize {
+        self.max
+    }
+
+    /// Takes so many bytes of [`Self::unread`].
+    #[inline]
+    pub(crate) fn pass(&mut self, count: usize) {
+        self.start += count;
+    }
+
     /// Room to read into, at least [`READ`] bytes. A frame that has begun gets all it needs at once, and no more than one
     /// read beyond it, so that little has to be moved when it has been delivered.
     pub(crate) fn room(&mut self) -> &mut [u8] {

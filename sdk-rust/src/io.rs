@@ -10,7 +10,7 @@ use copo_proto::v1::{self, ErrorCode, request, response, server_message};
 use crate::connection::{self, Connection};
 use crate::error::{Error, Result};
 use crate::link::{About, Asker, Link, State};
-use crate::session::{CHUNK, Event};
+use crate::session::{CHUNK, Due, Event, Session};
 pub(crate) use drive::Thread;
 
 /// How long after a connection was lost the next one is tried; it doubles up to [`LAST_BACKOFF`].
@@ -74,6 +74,12 @@ impl Link {
 
     /// Reads and handles what has come, without waiting, and writes what has gathered meanwhile.
     pub(crate) fn receive(&self, state: &mut State) {
+        self.read(state);
+        self.write(state);
+    }
+
+    /// Reads and handles what has come, without waiting.
+    fn read(&self, state: &mut State) {
         let Some(line) = state.line.clone() else { return };
         let read = connection::read(&line, &mut state.decoder);
         self.digest(state, read, &[]);
@@ -91,7 +97,6 @@ impl Link {
             self.lose(state, error.message());
         }
         self.settle(state);
-        self.write(state);
     }
 
     fn handle_messages(&self, state: &mut State) -> Result<()> {
@@ -126,21 +131,29 @@ impl Link {
         if state.is_write_blocked && state.session.unwritten_len() < state.next_try {
             return;
         }
-        self.write(state);
+        self.write_part(state, Session::unwritten_chunk);
         if self.take_seat(state) {
             state.io.is_for_stream = true;
-            self.receive(state);
+            self.read(state);
             state.driving = false;
             self.notify_waiting(state);
+        }
+        if state.session.should_write() == Due::Idle {
+            self.write_if_idle(state); // All has been acknowledged: nothing would come to take the rest along.
         }
         state.next_try = state.session.unwritten_len() + CHUNK;
     }
 
     /// Writes everything that may go, as far as there is room.
     pub(crate) fn write(&self, state: &mut State) {
+        self.write_part(state, Session::unwritten);
+    }
+
+    /// Writes what `next` says goes next, again and again, as far as there is room.
+    fn write_part(&self, state: &mut State, next: fn(&Session) -> Option<&[u8]>) {
         let Some(line) = state.line.clone() else { return };
         let was_blocked = std::mem::replace(&mut state.is_write_blocked, false);
-        while let Some(bytes) = state.session.unwritten().filter(|bytes| !bytes.is_empty()) {
+        while let Some(bytes) = next(&state.session).filter(|bytes| !bytes.is_empty()) {
             if bytes.len() > LARGE {
                 line.widen();
             }

@@ -6,12 +6,13 @@
 //! looks for acknowledgements whenever it writes; otherwise the I/O thread does. While that only waits for the line, a
 //! caller takes its place without asking: it finds out when it wakes.
 
+mod lock;
 mod told;
 mod waiting;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar};
 use std::time::{Duration, Instant};
 
 use copo_proto::frame::Decoder;
@@ -23,7 +24,9 @@ use crate::error::{Error, Result};
 use crate::fork;
 use crate::io;
 use crate::options::ConnectOptions;
-use crate::session::{Body, Bounds, Due, Session};
+use crate::session::{Body, Bounds, CHUNK, Due, Session};
+use lock::Lock;
+pub(crate) use lock::Guard;
 pub(crate) use waiting::Wait;
 
 /// How long a call may wait.
@@ -99,9 +102,10 @@ pub(crate) struct State {
     pub(crate) reads_outside: bool,
     /// Callers that wait for their turn to drive, or for what the driver brings.
     pub(crate) waiting: u32,
-    /// Counts the times a caller began to drive.
-    pub(crate) turns: u64,
     pub(crate) io: io::Thread,
+    /// The thread that sent last, and how often without anybody else in between.
+    sender: usize,
+    streak: u32,
 
     pub(crate) waiters: BTreeMap<u64, Waiter>,
     pub(crate) seqs: HashMap<u64, Result<u64>>,
@@ -118,18 +122,20 @@ pub(crate) struct Link {
     pub(crate) options: ConnectOptions,
     /// The fork generation this link belongs to.
     pub(crate) generation: u64,
-    state: Mutex<State>,
+    state: Lock,
     /// Something a caller may wait for has changed, or the driver's place is free.
     changed: Condvar,
     pub(crate) io_wake: Condvar,
+    /// Counts the times a caller began to drive.
+    pub(crate) turns: AtomicU64,
+    /// The I/O thread is to look after the line.
+    pub(crate) is_io_needed: AtomicBool,
     pub(crate) waker: Waker,
     pub(crate) stop_flag: AtomicBool,
     watch_flag: AtomicBool,
     /// The line's descriptor while there is one, else -1: readable without the lock.
     pub(crate) descriptor: AtomicI32,
 }
-
-pub(crate) type Guard<'a> = MutexGuard<'a, State>;
 
 impl Link {
     /// Connects; fails when there is no orchestrator to connect to just now.
@@ -158,8 +164,9 @@ impl Link {
             in_poll: 0,
             reads_outside: false,
             waiting: 0,
-            turns: 0,
             io: io::Thread::default(),
+            sender: 0,
+            streak: 0,
             waiters: BTreeMap::new(),
             seqs: HashMap::new(),
             next_id: 0,
@@ -172,9 +179,11 @@ impl Link {
         let link = Arc::new(Self {
             options,
             generation: fork::generation(),
-            state: Mutex::new(state),
+            state: Lock::new(state),
             changed: Condvar::new(),
             io_wake: Condvar::new(),
+            turns: AtomicU64::new(0),
+            is_io_needed: AtomicBool::new(false),
             waker,
             stop_flag: AtomicBool::new(false),
             watch_flag: AtomicBool::new(false),
@@ -184,16 +193,43 @@ impl Link {
         Ok(link)
     }
 
-    /// A panic under the lock would be ours and leaves no half-done state that a later call could trip over.
     pub(crate) fn lock(&self) -> Guard<'_> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     // ---- sends ----
 
     /// Numbers and sends; returns the number. The waiter is called, if at all, only after this returned Ok.
     pub(crate) fn send(self: &Arc<Self>, body: &Body<'_>, patience: Patience, waiter: Option<Waiter>) -> Result<u64> {
-        let mut state = self.lock();
+        self.send_under(self.lock(), body, patience, waiter)
+    }
+
+    /// Sends a record that nobody waits for: mostly nothing has to be seen to, and often not even the mutex is needed.
+    #[inline]
+    pub(crate) fn send_plain(self: &Arc<Self>, key: &str, data: &[u8], patience: Patience) -> Result<()> {
+        if self.state.enter().is_some_and(|mut inside| inside.state().session.push_quick(key, data)) {
+            return Ok(());
+        }
+        self.send_plain_under_lock(key, data, patience)
+    }
+
+    fn send_plain_under_lock(self: &Arc<Self>, key: &str, data: &[u8], patience: Patience) -> Result<()> {
+        let mut state = self.state.lock_to_send();
+        if state.session.push_quick(key, data) {
+            state.count_send();
+            return Ok(());
+        }
+        state.session.disarm();
+        self.send_under(state, &Body::Udd { key, data, expect_seq: None }, patience, None).map(drop)
+    }
+
+    fn send_under<'a>(
+        self: &'a Arc<Self>,
+        mut state: Guard<'a>,
+        body: &Body<'_>,
+        patience: Patience,
+        waiter: Option<Waiter>,
+    ) -> Result<u64> {
         state.session.check(body)?;
         match state.room(body) {
             Some(room) => room?,
@@ -211,6 +247,11 @@ impl Link {
         }
         if !is_waited_for {
             self.leave_to_io(&mut state);
+            if state.due.is_empty() && self.is_attended(&state) {
+                let until = if state.is_write_blocked { state.next_try } else { CHUNK };
+                state.session.arm(until);
+            }
+            state.count_send();
         }
         self.release(state);
         Ok(number)

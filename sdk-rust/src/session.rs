@@ -13,6 +13,7 @@
 //! [`Session::on_wire`]: it differs once the orchestrator has begun another log and knows nothing of this client.
 
 mod encode;
+mod quick;
 mod receive;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ use copo_proto::{frame, key};
 
 pub(crate) use encode::Body;
 pub(crate) use window::CHUNK;
+use quick::Quick;
 use window::Window;
 
 use crate::error::{Error, Result};
@@ -76,6 +78,7 @@ pub(crate) struct Session {
     window_bytes: usize,
     max_record: usize,
     window: Window,
+    quick: Quick,
     /// Number of the next send.
     next: u64,
     /// All up to this one are acknowledged.
@@ -107,6 +110,7 @@ impl Session {
             window_bytes: 1,
             max_record: copo_proto::MAX_RECORD,
             window: Window::default(),
+            quick: Quick::default(),
             next: 1,
             acked: 0,
             touched: 0,
@@ -260,6 +264,16 @@ impl Session {
             None
         } else {
             self.window.unwritten()
+        }
+    }
+
+    /// The bytes that go next of what has gathered to whole chunks: the rest goes with the next acknowledgement at the latest,
+    /// or fills up to a whole chunk before.
+    pub(crate) fn unwritten_chunk(&self) -> Option<&[u8]> {
+        if self.connected && self.urgent.is_empty() && !self.held {
+            self.window.unwritten_chunk()
+        } else {
+            self.unwritten()
         }
     }
 

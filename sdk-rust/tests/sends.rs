@@ -61,6 +61,55 @@ fn several_threads_share_a_client() {
 }
 
 #[test]
+fn others_come_between_the_sends_of_a_thread_that_makes_no_pause() {
+    let orchestrator = Orchestrator::start();
+    let client = orchestrator.client();
+    let streaming = std::sync::atomic::AtomicBool::new(true);
+    std::thread::scope(|scope| {
+        let (others, is_streaming) = (client.clone(), || streaming.load(std::sync::atomic::Ordering::Relaxed));
+        let count = scope.spawn(move || {
+            let mut count = 0u32;
+            while is_streaming() {
+                let data = [&[1][..], &count.to_le_bytes()].concat();
+                match count % 3 {
+                    0 => others.udd_send(&data).expect("sent"),
+                    1 => others.try_udd_send(&data).or_else(|_| others.udd_send(&data)).expect("sent"),
+                    _ => drop(others.udd_send_sync(&data).expect("stored")),
+                }
+                count += 1;
+                assert!(!others.internal_name().is_empty());
+            }
+            count
+        });
+        for n in 0..60_000u32 {
+            let key = if n % 7 == 0 { "a/key" } else { "" };
+            client.udd_send_key(key, &[&[0][..], &n.to_le_bytes()].concat()).expect("sent");
+        }
+        streaming.store(false, std::sync::atomic::Ordering::Relaxed);
+        let count = count.join().expect("no panic");
+        client.flush().expect("flushed");
+        let data = orchestrator.data();
+        for (thread, count) in [(0u8, 60_000), (1, count)] {
+            let own = data.iter().filter(|data| data[0] == thread).map(|data| data[1..].to_vec());
+            assert!(own.eq((0..count).map(|n| n.to_le_bytes().to_vec())));
+        }
+        assert!(orchestrator.state().numbers.iter().copied().eq(1..=60_000 + u64::from(count)));
+    });
+}
+
+#[test]
+fn what_was_sent_last_goes_without_another_call() {
+    let orchestrator = Orchestrator::start();
+    let client = orchestrator.client();
+    let mut sent = 0;
+    for count in [1, 700, 10_000, 10_003, 3] {
+        (0..count).for_each(|_| client.udd_send(&[0; 100]).expect("sent"));
+        sent += count;
+        eventually("all have come", || orchestrator.state().numbers.len() == sent);
+    }
+}
+
+#[test]
 fn a_record_larger_than_the_window_and_the_sockets_buffer_goes_alone() {
     let orchestrator = Orchestrator::start_with(Behaviour { window: Some((100, 1000)), ..Behaviour::default() });
     let client = orchestrator.client();

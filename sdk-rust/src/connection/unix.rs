@@ -29,6 +29,9 @@ pub(crate) struct Line {
 const WIDE: libc::c_int = 1024 * 1024;
 
 impl Line {
+    /// May a thread wait inside a read, since [`Self::hang_up`] breaks it off?
+    pub(crate) const CAN_WAIT_INSIDE: bool = cfg!(target_os = "linux");
+
     pub(super) fn new(stream: Stream) -> io::Result<Self> {
         let Stream::UdSocket(stream) = stream;
         let socket = UnixStream::from(OwnedFd::from(stream));
@@ -74,10 +77,11 @@ impl Line {
     /// Waits inside the read until something has come, the other side has closed (0), or the deadline or a signal
     /// (WouldBlock): one system call and one wakeup less than [`wait`] and then [`Self::read`]. Nothing but [`Self::hang_up`]
     /// breaks it off.
-    #[cfg(target_os = "linux")]
     pub(crate) fn read_waiting(&self, buffer: &mut [u8], deadline: Option<Instant>) -> io::Result<usize> {
         let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-        let patience = left.map_or(0, |left| u64::try_from(left.as_micros()).unwrap_or(u64::MAX).max(1));
+        let left = left.map(|left| u64::try_from(left.as_micros()).unwrap_or(u64::MAX).max(1));
+        // A power of two, so that it seldom has to be set: whoever waits looks again.
+        let patience = left.map_or(0, |left| 1 << left.ilog2());
         if self.patience.swap(patience, Ordering::Relaxed) != patience {
             let time = libc::timeval {
                 tv_sec: libc::time_t::try_from(patience / 1_000_000).unwrap_or(libc::time_t::MAX),
@@ -90,7 +94,6 @@ impl Line {
     }
 
     /// Ends the connection for both sides, and with it a [`Self::read_waiting`] on another thread.
-    #[cfg(target_os = "linux")]
     pub(crate) fn hang_up(&self) {
         // SAFETY: no pointer is passed.
         unsafe { libc::shutdown(self.socket.as_raw_fd(), libc::SHUT_RDWR) };

@@ -59,6 +59,9 @@ impl std::fmt::Debug for Overlapped {
 }
 
 impl Line {
+    /// No thread waits inside a read: nothing would break it off.
+    pub(crate) const CAN_WAIT_INSIDE: bool = false;
+
     pub(super) fn new(stream: Stream) -> io::Result<Self> {
         let Stream::NamedPipe(stream) = stream;
         let pipe = OwnedHandle::from(stream);
@@ -97,6 +100,14 @@ impl Line {
     pub(crate) fn append(&self, buffer: &mut BytesMut) -> io::Result<usize> {
         self.read_with(|come| buffer.extend_from_slice(come))
     }
+
+    /// There is no such read here.
+    pub(crate) fn read_waiting(&self, _buffer: &mut [u8], _deadline: Option<Instant>) -> io::Result<usize> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Nobody waits inside a read.
+    pub(crate) fn hang_up(&self) {}
 
     /// The pipe's buffers are what they are.
     pub(crate) fn widen(&self) {}

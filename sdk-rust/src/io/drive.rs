@@ -1,7 +1,8 @@
 //! Driving the line: whose turn it is, how it waits, and the one I/O thread, which drives while no caller does. It is
 //! started with the first send that nobody waits for, and takes the line up again a moment after callers have stopped.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::FIRST_BACKOFF;
@@ -31,7 +32,6 @@ pub(crate) struct Thread {
     is_parked: bool,
     /// It stays away until it is called.
     pub(crate) sleeps_for_long: bool,
-    is_needed: bool,
     pub(crate) must_end: bool,
 }
 
@@ -42,7 +42,7 @@ impl Link {
             return false;
         }
         (state.driving, state.io.is_driving) = (true, false);
-        state.turns += 1;
+        self.turns.fetch_add(1, Ordering::Relaxed);
         true
     }
 
@@ -101,6 +101,7 @@ impl Link {
         // Lost meanwhile: what came is of no more use.
         if state.line.as_ref().is_some_and(|now| Arc::ptr_eq(now, &line)) {
             self.digest(&mut state, read, &buffer);
+            self.write(&mut state);
         }
         state
     }
@@ -147,22 +148,23 @@ impl Link {
             let thread = std::thread::Builder::new().name("copo-io".into());
             // Without a thread the next call that waits does its work; try again then.
             state.io.started = thread.spawn(move || link.run()).is_ok();
-            state.io.is_needed = true;
-        } else if state.io.is_parked
-            && !state.io.is_for_stream
-            && !state.driving
-            && !state.io.is_needed
-            && state.session.has_unwritten()
-        {
-            state.io.is_needed = true;
+            self.is_io_needed.store(true, Ordering::Relaxed);
+        } else if !self.is_attended(state) && state.session.has_unwritten() {
+            self.is_io_needed.store(true, Ordering::Relaxed);
             self.io_wake.notify_one();
         }
+    }
+
+    /// Will somebody look at the line without being called?
+    pub(crate) fn is_attended(&self, state: &State) -> bool {
+        let is_away = state.io.is_parked && !state.io.is_for_stream && !self.is_io_needed.load(Ordering::Relaxed);
+        state.io.started && (state.driving || !is_away)
     }
 
     /// As [`Self::leave_to_io`], for what does not wait until callers have been away for a moment.
     pub(crate) fn call_io(self: &Arc<Self>, state: &mut State) {
         if state.io.started && !state.driving {
-            state.io.is_needed = true;
+            self.is_io_needed.store(true, Ordering::Relaxed);
             if state.io.is_waiting { self.waker.wake() } else { self.io_wake.notify_one() }
         } else {
             self.leave_to_io(state);
@@ -173,14 +175,16 @@ impl Link {
         let mut state = self.lock();
         let mut seen = u64::MAX;
         while !state.io.must_end {
-            let stays_away = state.driving || state.waiting > 0 || (state.turns != seen && !state.io.is_needed);
-            if stays_away {
-                let is_long = state.driving && state.turns == seen;
-                seen = state.turns;
-                state = self.park(state, is_long);
+            let turns = self.turns.load(Ordering::Relaxed);
+            let is_needed = self.is_io_needed.load(Ordering::Relaxed);
+            if state.driving || state.waiting > 0 || (turns != seen && !is_needed) {
+                let is_long = state.driving && turns == seen;
+                seen = turns;
+                state = self.park(state, is_long, &mut seen);
                 continue;
             }
-            (state.io.is_needed, state.io.is_for_stream) = (false, false);
+            self.is_io_needed.store(false, Ordering::Relaxed);
+            state.io.is_for_stream = false;
             (state.driving, state.io.is_driving) = (true, true);
             state = self.step_as_io(state);
             if state.io.is_driving {
@@ -191,15 +195,20 @@ impl Link {
         }
     }
 
-    fn park<'a>(&self, mut state: Guard<'a>, is_long: bool) -> Guard<'a> {
+    fn park<'a>(&'a self, mut state: Guard<'a>, is_long: bool, seen: &mut u64) -> Guard<'a> {
         state.io.is_parked = true;
         if is_long {
             state.io.sleeps_for_long = true;
-            state = self.io_wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = state.wait(&self.io_wake);
             state.io.sleeps_for_long = false;
+        } else if state.io.is_for_stream {
+            // While the stream goes on it needs not even be stopped for a look at the state.
+            state = state.wait_lease(&self.io_wake, STREAM_LEASE, || {
+                let turns = self.turns.load(Ordering::Relaxed);
+                std::mem::replace(seen, turns) != turns && !self.is_io_needed.load(Ordering::Relaxed)
+            });
         } else {
-            let lease = if state.io.is_for_stream { STREAM_LEASE } else { LEASE };
-            state = self.io_wake.wait_timeout(state, lease).unwrap_or_else(PoisonError::into_inner).0;
+            state = state.wait_timeout(&self.io_wake, LEASE);
         }
         state.io.is_parked = false;
         state

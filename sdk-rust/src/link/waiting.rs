@@ -1,7 +1,8 @@
 //! Waiting: a caller that waits drives the line itself if nobody else does; and what is due when the lock is let go.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use copo_proto::v1::ErrorCode;
@@ -102,8 +103,8 @@ impl Link {
             self.waker.wake();
         }
         state = match deadline.map(|at| at.saturating_duration_since(Instant::now())) {
-            Some(left) => self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
-            None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            Some(left) => state.wait_timeout(&self.changed, left),
+            None => state.wait(&self.changed),
         };
         state.waiting -= 1;
         state
@@ -146,6 +147,7 @@ impl Link {
             let error = closed();
             let event = state.session.end(error);
             self.apply(&mut state, event);
+            self.is_io_needed.store(true, Ordering::Relaxed);
             self.waker.wake();
             self.io_wake.notify_all();
             self.changed.notify_all();

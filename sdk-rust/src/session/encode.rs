@@ -31,17 +31,15 @@ pub(crate) enum Body<'a> {
     },
 }
 
-/// What a frame measures under its number: worked out once per send.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Measure {
-    message: usize,
-    request: usize,
-    /// The whole frame, length prefix included.
-    pub(super) frame: usize,
-}
-
 /// Most bytes of a frame beside key and data: five tags, four lengths, a number, a Seq, rounded up.
 pub(super) const MOST_AROUND: usize = 64;
+
+/// What a frame and the messages in it measure.
+struct Measure {
+    message: usize,
+    request: usize,
+    frame: usize,
+}
 
 impl Body<'_> {
     /// No frame of this body is longer; cheaper than to measure.
@@ -52,25 +50,32 @@ impl Body<'_> {
         }
     }
 
-    /// Measures the frame under this number.
-    pub(super) fn measure(&self, number: u64) -> Measure {
-        let number = 1 + encoded_len_varint(number);
-        let message = match self {
+    /// Bytes of the frame under this number.
+    pub(super) fn frame_len(&self, number: u64) -> usize {
+        self.measure(number).frame
+    }
+
+    #[inline]
+    fn measure(&self, number: u64) -> Measure {
+        let fields = match self {
             Self::Udd { key, data, expect_seq } => {
-                number + bytes_len(key.len()) + bytes_len(data.len()) + expect_seq.map_or(0, |_| 9)
+                bytes_len(key.len()) + bytes_len(data.len()) + expect_seq.map_or(0, |_| 9)
             }
-            Self::Meta { data } => number + bytes_len(data.len()),
+            Self::Meta { data } => bytes_len(data.len()),
         };
+        let message = 1 + encoded_len_varint(number) + fields;
         let request = 1 + prefixed(message);
         Measure { message, request, frame: prefixed(request) }
     }
 
-    /// Appends the frame.
-    pub(super) fn encode(&self, measure: &Measure, number: u64, out: &mut Vec<u8>) {
+    /// Appends the frame; gives its length.
+    #[inline]
+    pub(super) fn encode(&self, number: u64, out: &mut Vec<u8>) -> usize {
+        let measure = self.measure(number);
         match self {
             Self::Udd { key, data, expect_seq } => {
                 Head::on(out, |head| {
-                    head.begin(measure, REQUEST_UDD_SEND, number);
+                    head.begin(&measure, REQUEST_UDD_SEND, number);
                     head.field(UDD_KEY, key.len());
                     if key.is_empty() {
                         head.field(UDD_BUFF, data.len());
@@ -88,39 +93,56 @@ impl Body<'_> {
             }
             Self::Meta { data } => {
                 Head::on(out, |head| {
-                    head.begin(measure, REQUEST_META_SEND, number);
+                    head.begin(&measure, REQUEST_META_SEND, number);
                     head.field(META_BUFF, data.len());
                 });
                 out.extend_from_slice(data);
             }
         }
+        measure.frame
     }
 }
 
 /// Tags, lengths and the number in front of data, written where they stay: to gather them elsewhere and copy them at once
 /// would read what was written byte by byte a moment before, which stalls.
 struct Head<'a> {
-    bytes: &'a mut [u8],
+    bytes: &'a mut [u8; MOST_AROUND],
     length: usize,
 }
 
 impl Head<'_> {
     /// Appends what `write` writes.
+    #[inline]
     fn on(out: &mut Vec<u8>, write: impl FnOnce(&mut Head<'_>)) {
         let start = out.len();
         out.extend_from_slice(&[0; MOST_AROUND]);
-        let mut head = Head { bytes: &mut out[start..], length: 0 };
+        let Some(bytes) = out.last_chunk_mut() else { return };
+        let mut head = Head { bytes, length: 0 };
         write(&mut head);
         let end = start + head.length;
         out.truncate(end);
     }
 
+    #[inline]
     fn byte(&mut self, byte: u8) {
         self.bytes[self.length] = byte;
         self.length += 1;
     }
 
+    #[inline]
     fn varint(&mut self, mut value: u64) {
+        // Lengths and numbers are mostly so small; then four bytes are written without a loop, of which some do not count.
+        if value < 1 << 28
+            && let Some(place) = self.bytes.get_mut(self.length..self.length + 4)
+        {
+            let length = encoded_len_varint(value);
+            let value = value as u32;
+            let sevens = value & 0x7f | value << 1 & 0x7f00 | value << 2 & 0x7f_0000 | value << 3 & 0x7f00_0000;
+            let more = 0x0080_8080u32 & ((1u32 << (8 * (length as u32 - 1))) - 1);
+            place.copy_from_slice(&(sevens | more).to_le_bytes());
+            self.length += length;
+            return;
+        }
         while value >= 0x80 {
             self.byte(value as u8 | 0x80);
             value >>= 7;
@@ -128,6 +150,7 @@ impl Head<'_> {
         self.byte(value as u8);
     }
 
+    #[inline]
     fn begin(&mut self, measure: &Measure, tag: u8, number: u64) {
         self.varint(measure.request as u64);
         self.byte(tag);
@@ -137,6 +160,7 @@ impl Head<'_> {
     }
 
     /// The start of a field; an empty one is not written, as proto3 has it.
+    #[inline]
     fn field(&mut self, tag: u8, length: usize) {
         if length > 0 {
             self.byte(tag);
@@ -174,11 +198,13 @@ pub(super) fn body(request: &Request) -> Option<Body<'_>> {
     }
 }
 
+#[inline]
 fn prefixed(length: usize) -> usize {
     encoded_len_varint(length as u64) + length
 }
 
 /// An empty field is not written, as proto3 has it.
+#[inline]
 fn bytes_len(length: usize) -> usize {
     if length == 0 { 0 } else { 1 + prefixed(length) }
 }
@@ -192,7 +218,8 @@ mod tests {
     proptest! {
         #[test]
         fn a_frame_is_what_the_generated_code_writes(
-            number in 1u64..,
+            // As many of each length.
+            number in (1u64.., 0u32..64).prop_map(|(number, shift)| (number >> shift).max(1)),
             key in "[a-z/]{0,200}",
             data in prop::collection::vec(any::<u8>(), 0..400),
             expect_seq in any::<Option<u64>>(),
@@ -205,10 +232,10 @@ mod tests {
             ] {
                 let request = Request { id: 0, kind: Some(theirs) };
                 let mut out = Vec::new();
-                let measure = ours.measure(number);
-                ours.encode(&measure, number, &mut out);
+                let length = ours.encode(number, &mut out);
                 prop_assert_eq!(&out, &copo_proto::frame::to_vec(&request));
-                prop_assert_eq!(out.len(), measure.frame);
+                prop_assert_eq!(out.len(), length);
+                prop_assert_eq!(out.len(), ours.frame_len(number));
                 prop_assert!(out.len() <= ours.most_len());
                 prop_assert_eq!(body(&request), Some(ours));
             }

@@ -148,22 +148,39 @@ impl Window {
 
     /// Appends a send's frame; `number` is the one after the last.
     pub(super) fn push(&mut self, number: u64, on_wire: u64, body: &Body<'_>) {
-        let measure = body.measure(on_wire);
-        let length = measure.frame;
+        let length = body.frame_len(on_wire);
         let fits = |chunk: &Chunk| chunk.request.is_none() && chunk.bytes.len() + length <= CHUNK;
         if !self.chunks.back().is_some_and(fits) {
             let chunk = self.fresh_chunk(number, length);
             self.chunks.push_back(chunk);
         }
-        if let Some(chunk) = self.chunks.back_mut() {
-            body.encode(&measure, on_wire, &mut chunk.bytes);
-            // The session takes no frame that a chunk's u32 could not measure.
-            chunk.ends.push(chunk.bytes.len() as u32);
-        }
+        self.append(on_wire, body);
+    }
+
+    /// How much may be gathered in the open chunk, if there is one, until so much is unwritten.
+    pub(super) fn gatherable(&self, unwritten: usize) -> usize {
+        let open = self.chunks.back().filter(|chunk| chunk.request.is_none());
+        let room = open.map_or(0, |chunk| CHUNK.saturating_sub(chunk.bytes.len()));
+        room.min(unwritten.saturating_sub(self.unwritten))
+    }
+
+    /// Appends a record's frame where [`Self::gatherable`] said that it may be; gives its length.
+    #[inline]
+    pub(super) fn gather(&mut self, on_wire: u64, key: &str, data: &[u8]) -> usize {
+        self.append(on_wire, &Body::Udd { key, data, expect_seq: None })
+    }
+
+    #[inline]
+    fn append(&mut self, on_wire: u64, body: &Body<'_>) -> usize {
+        let Some(chunk) = self.chunks.back_mut() else { return 0 };
+        let length = body.encode(on_wire, &mut chunk.bytes);
+        // The session takes no frame that a chunk's u32 could not measure.
+        chunk.ends.push(chunk.bytes.len() as u32);
         // The chunk may have been written whole before this frame came to it.
         self.next_write = self.next_write.min(self.chunks.len() - 1);
         self.bytes += length;
         self.unwritten += length;
+        length
     }
 
     fn fresh_chunk(&mut self, first: u64, length: usize) -> Chunk {
@@ -182,6 +199,12 @@ impl Window {
     /// What goes next, contiguous.
     pub(super) fn unwritten(&self) -> Option<&[u8]> {
         self.chunks.get(self.next_write).map(|chunk| &chunk.bytes[chunk.written..])
+    }
+
+    /// The same, but not of the last chunk while that still fills.
+    pub(super) fn unwritten_chunk(&self) -> Option<&[u8]> {
+        let is_whole = |chunk: &&Chunk| self.next_write + 1 < self.chunks.len() || chunk.bytes.len() >= CHUNK;
+        self.chunks.get(self.next_write).filter(is_whole).map(|chunk| &chunk.bytes[chunk.written..])
     }
 
     /// So many bytes of [`Self::unwritten`] went.

@@ -22,7 +22,7 @@ impl Subscription {
         if now < self.retry_at {
             in_time(deadline)?;
             let until = deadline.map_or(self.retry_at, |at| at.min(self.retry_at));
-            return wait(None, false, Some(&self.stop.waker), Some(until)).map(drop).map_err(cannot_wait);
+            return wait(None, false, Some(self.stop.waker()), Some(until)).map(drop).map_err(cannot_wait);
         }
         let left = deadline.map_or(self.options.timeout, |at| at.saturating_duration_since(now));
         match self.connect(left.clamp(LEAST_HANDSHAKE, self.options.timeout.max(LEAST_HANDSHAKE))) {
@@ -70,7 +70,8 @@ impl Subscription {
                 Some(server_message::Kind::Response(v1::Response { kind: Some(kind), .. })) => match kind {
                     response::Kind::Subscribed(subscribed) => {
                         // Together with the answer the first records may have come.
-                        (self.line, self.inbox) = (Some(line), Inbox::new(max_frame, decoder.buffer()));
+                        self.hold(Some(line));
+                        self.inbox = Inbox::new(max_frame, decoder.buffer());
                         self.is_drained = false;
                         self.backoff = FIRST_BACKOFF;
                         return Ok(subscribed);

@@ -65,8 +65,11 @@ impl Model {
 #[derive(Debug, Clone)]
 enum Step {
     Send { length: usize, conflicts: bool },
+    /// As [`Step::Send`], the short way if that is open.
+    SendPlain { length: usize },
     Request,
     Write(usize),
+    WriteChunks,
     Deliver(usize),
     Disconnect { arrives: usize },
     Reconnect,
@@ -77,7 +80,9 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => (prop_oneof![9 => 0usize..200, 1 => 60_000usize..150_000], prop::bool::weighted(0.1))
             .prop_map(|(length, conflicts)| Step::Send { length, conflicts }),
+        8 => (0usize..300).prop_map(|length| Step::SendPlain { length }),
         1 => Just(Step::Request),
+        2 => Just(Step::WriteChunks),
         6 => prop_oneof![1usize..300, Just(1 << 20)].prop_map(Step::Write),
         4 => (0usize..4).prop_map(Step::Deliver),
         1 => (0usize..200).prop_map(|arrives| Step::Disconnect { arrives }),
@@ -101,8 +106,19 @@ impl Run {
     }
 
     fn take(&mut self, step: Step) {
+        if !matches!(step, Step::SendPlain { .. }) {
+            self.session.disarm();
+        }
         match step {
             Step::Send { length, conflicts } => self.send(length, conflicts),
+            Step::SendPlain { length } => self.send_plain(length),
+            Step::WriteChunks => {
+                while let Some(bytes) = self.session.unwritten_chunk().map(<[u8]>::to_vec).filter(|b| !b.is_empty()) {
+                    self.model.read(&bytes);
+                    self.session.wrote(bytes.len());
+                }
+                assert_ne!(self.session.should_write(), Due::Chunk);
+            }
             Step::Request => {
                 let ready = Request { id: 1, kind: Some(request::Kind::Ready(v1::Ready {})) };
                 self.session.push_request(1, &ready);
@@ -132,6 +148,21 @@ impl Run {
         if self.session.has_room(&body) {
             assert_eq!(self.session.push(&body), self.sent.len() as u64 + 1, "no holes");
             self.sent.push((data, conflicts));
+        }
+    }
+
+    fn send_plain(&mut self, length: usize) {
+        let data = vec![self.sent.len() as u8; length];
+        let has_room = self.session.has_room(&Body::Udd { key: "", data: &data, expect_seq: None });
+        if self.session.push_quick("", &data) {
+            assert!(has_room && self.session.should_write() == Due::No && self.session.is_in_flight());
+            assert!(self.session.take_error().is_ok() && self.session.refused().is_none());
+            assert_eq!(self.session.last(), self.sent.len() as u64 + 1, "no holes");
+            self.sent.push((data, false));
+        } else {
+            self.session.disarm();
+            self.send(length, false);
+            self.session.arm(CHUNK);
         }
     }
 
