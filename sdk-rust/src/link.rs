@@ -25,8 +25,8 @@ use crate::fork;
 use crate::io;
 use crate::options::ConnectOptions;
 use crate::session::{Body, Bounds, CHUNK, Due, Session};
-use lock::Lock;
 pub(crate) use lock::Guard;
+use lock::Lock;
 pub(crate) use waiting::Wait;
 
 /// How long a call may wait.

@@ -24,8 +24,8 @@ use copo_proto::v1::{self, ErrorCode, Request};
 use copo_proto::{frame, key};
 
 pub(crate) use encode::Body;
-pub(crate) use window::CHUNK;
 use quick::Quick;
+pub(crate) use window::CHUNK;
 use window::Window;
 
 use crate::error::{Error, Result};

@@ -59,7 +59,6 @@ pub struct Subscription {
     generation: u64,
 }
 
-
 impl Subscription {
     pub(crate) fn open(options: ConnectOptions, wanted: &SubscribeOptions) -> Result<Self> {
         fork::watch();

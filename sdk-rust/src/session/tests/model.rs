@@ -64,14 +64,21 @@ impl Model {
 
 #[derive(Debug, Clone)]
 enum Step {
-    Send { length: usize, conflicts: bool },
+    Send {
+        length: usize,
+        conflicts: bool,
+    },
     /// As [`Step::Send`], the short way if that is open.
-    SendPlain { length: usize },
+    SendPlain {
+        length: usize,
+    },
     Request,
     Write(usize),
     WriteChunks,
     Deliver(usize),
-    Disconnect { arrives: usize },
+    Disconnect {
+        arrives: usize,
+    },
     Reconnect,
     Full(bool),
 }
