@@ -17,7 +17,7 @@ use super::stream::{Cut, Stream};
 use super::{Batch, Floor};
 
 /// Records from this size on are large: they pass faster through a larger buffer of the socket's, and small ones do not.
-const LARGE: usize = 64 * 1024;
+const LARGE: usize = 2 * 1024;
 /// So many keys' answers of the pattern are remembered.
 const REMEMBERED: usize = 4096;
 

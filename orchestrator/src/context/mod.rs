@@ -40,7 +40,7 @@ pub use cursor::Cursor;
 use cursor::{From, View, Wanted};
 use keys::Keys;
 use recover::Tail;
-use store::{Disk, Meta, MetaFile};
+use store::{Disk, Meta, MetaFile, Reach, ReachFile};
 use stream::{Limits, Stream, Tag};
 pub use terms::{
     Answer, Batch, Body, ClientId, Finding, Floor, JoinError, Known, OpenError, Published, Send, StoreError,
@@ -51,6 +51,8 @@ pub use terms::{
 const CLEAN_ABOVE: usize = stream::SMALLEST;
 /// A record's length has to fit into a block's, whatever is configured.
 const LARGEST_RECORD: usize = 1 << 30;
+/// The streams, in the order of the reach.
+const REACHING: [Tag; 3] = [Tag::Records, Tag::Reports, Tag::Kept];
 /// Reports have no limit in bytes; their segments grow as if this were retained.
 const REPORTS_BYTES: u64 = 64 * 1024 * 1024;
 
@@ -62,6 +64,7 @@ pub struct Context {
     disk: Disk,
     meta: Meta,
     meta_file: MetaFile,
+    reach_file: ReachFile,
     records: Stream,
     reports: Stream,
     kept: Stream,
@@ -102,6 +105,7 @@ impl Context {
             disk,
             meta: Meta { log_id: new_log_id()?, ..Meta::default() },
             meta_file,
+            reach_file: ReachFile::memory(),
             records: Stream::new(Tag::Records, records, retain.bytes),
             reports: Stream::new(Tag::Reports, reports, REPORTS_BYTES),
             kept: Stream::new(Tag::Kept, Limits::NONE, retain.bytes),
@@ -136,6 +140,7 @@ impl Context {
             }
             Err(error) => return Err(error),
         }
+        is_proven &= context.find_reach(dir, is_new)?;
         let same_boot = context.meta.boot_id == boot_id;
         context.appended = context.meta.head.max(context.meta.purged);
         // Kept things first: what is found later is newer.
@@ -159,6 +164,28 @@ impl Context {
         }
         context.begin(boot_id, now)?;
         Ok(context)
+    }
+
+    /// How far the log has come: where this says more than the meta file, it holds. False when it is lost.
+    fn find_reach(&mut self, dir: &Path, is_new: bool) -> io::Result<bool> {
+        let (file, found) = ReachFile::folder(dir)?;
+        self.reach_file = file;
+        match found {
+            Some(reach) if !is_new => {
+                self.meta.head = self.meta.head.max(reach.head);
+                for (tag, id) in REACHING.into_iter().zip(reach.newest) {
+                    let newest = self.meta.newest.entry(tag.name().to_owned()).or_default();
+                    *newest = id.max(*newest);
+                }
+            }
+            None if self.meta.has_reach => {
+                let reason = "the context's reach file is missing or damaged".to_owned();
+                self.findings.push(Finding { first: 1, last: 0, reason });
+                return Ok(false);
+            }
+            Some(_) | None => {}
+        }
+        Ok(true)
     }
 
     /// Is what the meta file knows to have been given there? What ends in zeros looks like a whole end. Told once, and not
@@ -191,7 +218,9 @@ impl Context {
         self.last_time = self.last_time.max(self.changed_at);
         self.meta.boot_id = boot_id.to_owned();
         self.meta.clean = false;
-        self.meta_file.write(&self.meta, self.is_synced())
+        self.meta.has_reach = true;
+        self.meta_file.write(&self.meta, self.is_synced())?;
+        self.reach_file.write(&self.reach(), self.is_synced())
     }
 
     /// Damage found since the last call; each is told once in the life of a log.
@@ -327,6 +356,15 @@ impl Context {
 
     fn is_synced(&self) -> bool {
         self.durability == Durability::Power
+    }
+
+    fn reach(&self) -> Reach {
+        let newest = REACHING.map(|tag| self.meta.newest.get(tag.name()).copied().unwrap_or(0));
+        Reach { head: self.meta.head.max(self.visible), newest }
+    }
+
+    fn write_reach(&mut self, synced: bool) -> Result<(), StoreError> {
+        Ok(self.reach_file.write(&self.reach(), synced)?)
     }
 
     fn write_meta(&mut self, synced: bool) -> Result<(), StoreError> {

@@ -68,13 +68,13 @@ impl Context {
         })
     }
 
-    /// Makes the newest segment as durable as configured, and only then known to the meta file.
+    /// Makes the newest segment as durable as configured, and only then says that it is there.
     fn settle_newest(&mut self, tag: Tag) -> Result<(), StoreError> {
         if self.is_synced() {
             self.stream(tag).flush_header()?;
             self.disk.sync()?;
         }
-        self.write_meta(self.is_synced())
+        self.write_reach(self.is_synced())
     }
 
     /// Everything appended becomes readable once it is as durable as configured.
@@ -123,7 +123,9 @@ impl Context {
         self.meta.purged = self.records.last_seq();
         self.meta.newest.remove(Tag::Records.name()); // No segment is missing when none is there.
         self.changed(now, by);
-        self.write_meta(self.is_synced()).inspect_err(|_| self.meta = before)?;
+        // The further one of the two holds: until the second is written all is as it was.
+        let purged = self.write_reach(self.is_synced()).and_then(|()| self.write_meta(self.is_synced()));
+        purged.inspect_err(|_| self.meta = before)?;
         self.keys.clear();
         self.records.purge(&mut self.disk);
         Ok(())

@@ -129,7 +129,7 @@ pub fn run(plan: Plan, layout: Layout, options: RunOptions) -> Result<u8, RunErr
             return Err(RunError::Start { application: plan.application, reason: error.to_string() });
         }
     };
-    LocalSet::new().block_on(&runtime, async move {
+    let all = async move {
         #[cfg(target_os = "linux")]
         let kept = Kept::new(keeper);
         #[cfg(not(target_os = "linux"))]
@@ -144,7 +144,10 @@ pub fn run(plan: Plan, layout: Layout, options: RunOptions) -> Result<u8, RunErr
                 Err(error)
             }
         }
-    })
+    };
+    // A task of its own: what a `LocalSet` waits for is looked at again whenever any of its tasks had a turn.
+    let ended = LocalSet::new().block_on(&runtime, async { tokio::task::spawn_local(all).await });
+    ended.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
 }
 
 /// From up to down.

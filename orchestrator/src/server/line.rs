@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use copo_proto::frame;
 use copo_proto::v1::{self, response, server_message};
 use tokio::sync::oneshot;
@@ -40,6 +40,46 @@ impl Ending {
     }
 }
 
+/// What was said and is being written, in whole frames but for its start.
+#[derive(Debug, Default)]
+pub(super) struct Writing {
+    bytes: Vec<u8>,
+    from: usize,
+}
+
+impl Writing {
+    /// What is not written yet.
+    pub(super) fn rest(&self) -> &[u8] {
+        &self.bytes[self.from..]
+    }
+
+    /// Is all of it written?
+    pub(super) fn is_empty(&self) -> bool {
+        self.from == self.bytes.len()
+    }
+
+    /// So many bytes more are written.
+    pub(super) fn wrote(&mut self, bytes: usize) {
+        self.from += bytes;
+    }
+
+    /// The rest is not to be written.
+    pub(super) fn clear(&mut self) {
+        self.from = 0;
+        self.bytes.clear();
+        if self.bytes.capacity() > KEPT {
+            self.bytes = Vec::new(); // A large answer is not to hold its memory after it is written.
+        }
+    }
+
+    /// Takes the rest out.
+    pub(super) fn take(&mut self) -> Bytes {
+        let mut rest = Bytes::from(std::mem::take(&mut self.bytes));
+        rest.advance(std::mem::take(&mut self.from));
+        rest
+    }
+}
+
 /// One admitted connection.
 #[derive(Debug)]
 pub(super) struct Line {
@@ -48,7 +88,7 @@ pub(super) struct Line {
     pub(super) client: Option<[u8; 16]>,
     /// Requests of this connection that are not answered yet.
     pub(super) unanswered: Cell<usize>,
-    out: RefCell<BytesMut>,
+    out: RefCell<Vec<u8>>,
     waker: RefCell<Option<Waker>>,
     ending: RefCell<Option<Ending>>,
     drains: RefCell<Vec<oneshot::Sender<()>>>,
@@ -107,11 +147,14 @@ impl Line {
 
     /// What was said, in whole frames.
     pub(super) fn take_said(&self) -> Bytes {
-        let mut out = self.out.borrow_mut();
-        if out.len() > KEPT {
-            return std::mem::take(&mut *out).freeze(); // A large answer is not to hold its memory after it is written.
-        }
-        out.split().freeze()
+        self.out.take().into()
+    }
+
+    /// Puts what was said behind the last that was written, which is done with.
+    pub(super) fn take_to(&self, writing: &mut Writing) {
+        debug_assert!(writing.is_empty(), "it is not written yet");
+        writing.clear();
+        std::mem::swap(&mut *self.out.borrow_mut(), &mut writing.bytes);
     }
 
     /// The connection is to end. The first reason counts.

@@ -22,7 +22,7 @@ use copo_proto::{MAX_HELLO, Message, send};
 
 use super::hub::Hub;
 use super::inbox::Inbox;
-use super::line::{Ending, Line};
+use super::line::{Ending, Line, Writing};
 use super::publish::{self, Publisher, Taken};
 use super::stream::Stream;
 use super::{handshake, request as requests, subscribe};
@@ -53,7 +53,7 @@ pub(super) async fn run(stream: Stream, hub: Rc<Hub>, guest: Option<u32>) {
         inbox,
         publisher: Publisher::default(),
         is_held: false,
-        writing: Bytes::new(),
+        writing: Writing::default(),
         unsaid: Vec::new(),
     };
     session.live().await;
@@ -127,9 +127,8 @@ pub(super) struct Session {
     publisher: Publisher,
     /// What comes next are sends for which readers leave no room yet.
     is_held: bool,
-    /// What is being written, in whole frames but for its start.
-    pub(super) writing: Bytes,
-    /// What a subscription has not written when it ends, likewise.
+    pub(super) writing: Writing,
+    /// What a subscription has not written when it ends, in whole frames but for its start.
     pub(super) unsaid: Vec<Bytes>,
 }
 
@@ -171,7 +170,7 @@ impl Session {
         };
         self.hub.leave(&self.line);
         let mut unsaid = std::mem::take(&mut self.unsaid);
-        unsaid.extend([self.writing, self.line.take_said()]);
+        unsaid.extend([self.writing.take(), self.line.take_said()]);
         match ending {
             Ending::Quiet => {
                 let _ = tokio::time::timeout(FAREWELL, write_all(&self.stream, unsaid.into_iter())).await;
@@ -303,7 +302,7 @@ impl Session {
 
     /// Bytes said to the peer that it has not taken.
     fn pending(&self) -> usize {
-        self.writing.len() + self.line.said()
+        self.writing.rest().len() + self.line.said()
     }
 
     /// Writes what is said, reads if it may, and waits until there is something to see to.
@@ -338,13 +337,13 @@ impl Session {
     fn poll_write(&mut self, cx: &mut Context<'_>) {
         loop {
             if self.writing.is_empty() {
-                self.writing = self.line.take_said();
+                self.line.take_to(&mut self.writing);
             }
             if self.writing.is_empty() {
                 return self.stream.all_written();
             }
-            match self.stream.poll_write(cx, &[IoSlice::new(&self.writing)]) {
-                Poll::Ready(Ok(wrote)) => self.writing.advance(wrote),
+            match self.stream.poll_write(cx, &[IoSlice::new(self.writing.rest())]) {
+                Poll::Ready(Ok(wrote)) => self.writing.wrote(wrote),
                 Poll::Ready(Err(_)) => {
                     // The peer is gone, but what it sent before may still lie unread: only the end of that is the end.
                     self.line.mute();

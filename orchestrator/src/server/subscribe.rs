@@ -134,7 +134,7 @@ enum Woken {
 /// Carries the log to the peer until the subscription ends; answers with what last frame.
 pub(super) async fn follow(session: &mut Session, following: Following) -> Ending {
     let Following { cursor } = following;
-    let mut slices = VecDeque::from([std::mem::take(&mut session.writing), session.line.take_said()]);
+    let mut slices = VecDeque::from([session.writing.take(), session.line.take_said()]);
     slices.retain(|slice| !slice.is_empty());
     let place = RefCell::new(Place { cursor, slices, is_over: false, is_more: false });
     let feed = Rc::new(Feed { line: Rc::clone(&session.line), stream: Rc::clone(&session.stream), place });

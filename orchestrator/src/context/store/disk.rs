@@ -142,7 +142,7 @@ impl Disk {
     }
 }
 
-fn allocate_file(path: &Path, capacity: usize) -> io::Result<Chunk> {
+pub(super) fn allocate_file(path: &Path, capacity: usize) -> io::Result<Chunk> {
     let file = layout::private_file().read(true).truncate(true).open(path)?;
     take_room(&file, capacity as u64)?;
     let map = MmapOptions::new().len(capacity).map_raw(&file)?;

@@ -23,6 +23,9 @@ pub(in crate::context) struct Meta {
     pub head: u64,
     /// Records up to this Seq are purged.
     pub purged: u64,
+    /// The file `reach` was made: it goes further than head and newest segments here.
+    #[serde(default)]
+    pub has_reach: bool,
     /// Number of each stream's newest segment.
     pub newest: BTreeMap<String, u64>,
     pub headers: Vec<String>,
