@@ -2,10 +2,10 @@
 
 mod chunk;
 mod disk;
-mod reach;
 mod meta;
+mod reach;
 
 pub(super) use chunk::Chunk;
 pub(super) use disk::Disk;
-pub(super) use reach::{Reach, ReachFile};
 pub(super) use meta::{Meta, MetaFile};
+pub(super) use reach::{Reach, ReachFile};

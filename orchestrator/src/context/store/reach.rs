@@ -67,7 +67,8 @@ impl ReachFile {
     pub fn folder(dir: &Path) -> io::Result<(Self, Option<Reach>)> {
         let path = dir.join(NAME);
         if let Some(chunk) = open(&path)? {
-            let found = PLACES.iter().filter_map(|at| Reach::read(chunk.bytes(*at, CAPACITY))).max_by_key(|found| found.0);
+            let found =
+                PLACES.iter().filter_map(|at| Reach::read(chunk.bytes(*at, CAPACITY))).max_by_key(|found| found.0);
             if let Some((generation, reach)) = found {
                 return Ok((Self { chunk: Some(chunk), generation }, Some(reach)));
             }
