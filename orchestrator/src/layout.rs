@@ -167,6 +167,12 @@ impl Layout {
         self.orchestrator().join("state")
     }
 
+    /// Which pipe much output passes through on its way into the logs, and whose lies in it.
+    #[must_use]
+    pub fn side(&self) -> PathBuf {
+        self.orchestrator().join("side")
+    }
+
     /// What the next orchestrator is to know of schedules.
     #[must_use]
     pub fn schedules(&self) -> PathBuf {

@@ -208,6 +208,52 @@ fn nothing_written_or_sent_is_lost_or_doubled_by_any_kill() {
     check_all_is_there(&app, &before);
 }
 
+/// The numbers of the lines that `flood` has written, over all files of a log.
+fn flooded(app: &App, name: &str) -> Vec<u64> {
+    let path = |age: u32| if age == 0 { format!("logs/{name}.log") } else { format!("logs/{name}.log.{age}") };
+    let files = (0..).map(|age| app.state(&path(age))).take_while(|path| path.exists());
+    let mut files: Vec<_> = files.map(|path| std::fs::read(path).expect("readable")).collect();
+    files.reverse();
+    let number = |line: &[u8]| {
+        assert!(line.len() == 100 && line[99] == b'\n', "a whole line: {:?}", String::from_utf8_lossy(line));
+        std::str::from_utf8(&line[..12]).expect("text").parse().expect("a number")
+    };
+    files.iter().flat_map(|file| file.chunks(100).map(number)).collect()
+}
+
+#[test]
+fn nothing_is_lost_or_doubled_of_what_is_written_at_full_speed() {
+    const LINES: u64 = 3_000_000;
+    let app = App::new(&format!(
+        r#"
+[process.flood]
+executable_path = "{{puppet}}"
+args = ["flood", "{LINES}"]
+log = {{ size = "30MB", files = 100 }}
+restart = "no"
+replicas = 2
+"#
+    ));
+    app.up();
+    let mut kills = 0;
+    while app.ps().values().any(|process| process["state"] != "finished") {
+        let orchestrator = app.orchestrator_pid();
+        let written = || std::fs::metadata(app.state("logs/flood-1.log")).map_or(0, |found| found.len());
+        let before = written();
+        eventually("it writes, or is done", || written() != before || app.state_of("flood-1") == "finished");
+        kill_9(orchestrator);
+        eventually("another one answers", || app.running_orchestrator().is_some_and(|now| now != orchestrator));
+        kills += 1;
+    }
+    eprintln!("{kills} kills");
+    assert!(kills >= 3, "{kills}");
+    for name in ["flood-1", "flood-2"] {
+        let numbers = flooded(&app, name);
+        let wrong = numbers.iter().zip(0..).position(|(number, wanted)| *number != wanted);
+        assert_eq!((wrong, numbers.len() as u64), (None, LINES), "{name}: {:?}", wrong.map(|at| &numbers[at..at + 2]));
+    }
+}
+
 #[test]
 fn another_binary_takes_the_orchestrators_place_under_load() {
     let app = App::new(WRITING);

@@ -215,6 +215,43 @@ log = { size = "2KiB", files = 2 }
 }
 
 #[test]
+fn a_slow_follower_is_told_how_many_lines_it_missed_and_holds_nobody_up() {
+    const LINES: u64 = 100_000;
+    let app = App::new(&format!(
+        r#"
+[process.a]
+executable_path = "{{puppet}}"
+args = ["print", "line 0", "wait-file", "go", "lines", "{LINES}"]
+log = {{ size = "16KiB", files = 1 }}
+"#
+    ));
+    app.up();
+    eventually("it printed", || app.log("a-1") == ["line 0"]);
+    let mut follower = app.spawn(&["logs", "-f", "--no-prefix"]);
+    let mut out = std::io::BufRead::lines(std::io::BufReader::new(follower.stdout.take().expect("it is piped")));
+    let mut next = move || out.next().expect("it goes on").expect("UTF-8");
+    assert_eq!(next(), "line 0");
+    // Until it has ended nobody reads what the follower prints.
+    app.write("go", "");
+    app.wait_state("a-1", "finished");
+    let (mut expected, mut gaps) = (0, Vec::new());
+    while expected < LINES {
+        let line = next();
+        let number: u64 = line.strip_prefix("line ").and_then(|number| number.parse().ok()).expect("a whole line");
+        assert!(number >= expected, "{number} after {expected}");
+        gaps.extend(Some(number - expected).filter(|gap| *gap > 0));
+        expected = number + 1;
+    }
+    follower.kill().expect("it runs");
+    let told = follower.wait_with_output().expect("it was started here").stderr;
+    let told = String::from_utf8(told).expect("UTF-8");
+    let count = |line: &str| line.split_whitespace().find_map(|word| word.parse().ok());
+    let counts: Vec<u64> = told.lines().filter(|line| line.contains("skipped")).filter_map(count).collect();
+    assert_eq!(counts, gaps, "{told}");
+    assert!(gaps.iter().sum::<u64>() > LINES / 2, "{gaps:?}");
+}
+
+#[test]
 fn attach_shows_the_last_word_of_a_process_and_ends_with_it() {
     let app = App::new(
         r#"

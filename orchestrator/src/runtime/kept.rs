@@ -71,6 +71,11 @@ mod linux {
             self.say(message::reap(pid), &[]);
         }
 
+        /// Of the pipe that output passes through, which is no run's.
+        pub fn hold_side(&self, end: BorrowedFd<'_>) {
+            self.say(message::hold([0; 16]), &[end]);
+        }
+
         /// Nothing is left of the run.
         pub fn release(&self, run: RunId, pid: u32) {
             self.say(message::release(run.bytes(), pid), &[]);

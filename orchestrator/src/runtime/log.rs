@@ -3,7 +3,7 @@
 //! `web-1.log` is the current file, `web-1.log.1` the one before it, and so on; the time index turns with it.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,7 +12,8 @@ use crate::layout;
 use crate::plan::LogSpec;
 
 use super::log_budget::Budget;
-use super::log_times::TimeWriter;
+use super::log_identity;
+use super::log_times::{Follows, TimeWriter};
 
 /// A line that does not end is cut after all when the file has become this many times as large as it should be.
 const LARGEST: u64 = 2;
@@ -40,7 +41,7 @@ impl Log {
     /// Opens a log to go on with it; `times_path` is where its time index stands, if it has one.
     pub(super) fn open(path: PathBuf, times_path: Option<PathBuf>, spec: LogSpec) -> io::Result<Self> {
         let (file, len, at_line_start) = open_file(&path, times_path.is_some())?;
-        let times = times_path.as_deref().map(|path| TimeWriter::open(path, len)).transpose()?;
+        let times = times_path.as_deref().map(|path| TimeWriter::open(path, &file, len, None)).transpose()?;
         Ok(Self { path, times_path, spec, file, times, len, at_line_start, dropped: 0, is_due: false, budget: None })
     }
 
@@ -59,9 +60,8 @@ impl Log {
     /// # Errors
     /// It could not be written whole (a full disk): the rest is dropped and counted, since no process may be held up by it.
     pub(super) fn write(&mut self, chunk: &[u8], time: u64) -> io::Result<()> {
-        if self.is_due && !chunk.is_empty() {
-            self.rotate().inspect_err(|_| self.dropped += chunk.len() as u64)?;
-        }
+        let ready = self.look().and_then(|()| if self.is_due && !chunk.is_empty() { self.rotate() } else { Ok(()) });
+        ready.inspect_err(|_| self.dropped += chunk.len() as u64)?;
         let mut rest = chunk;
         while !rest.is_empty() {
             let (now, later) = rest.split_at(self.cut(rest));
@@ -72,6 +72,11 @@ impl Log {
             }
         }
         Ok(())
+    }
+
+    /// So many bytes came while it could not be opened.
+    pub(super) fn note_dropped(&mut self, count: u64) {
+        self.dropped += count;
     }
 
     /// How many bytes were dropped since this was asked last.
@@ -128,8 +133,7 @@ impl Log {
     /// `WouldBlock` when the pipe is empty; anything else: it cannot be done in this way.
     #[cfg(target_os = "linux")]
     pub(super) fn splice(&mut self, pipe: std::os::fd::BorrowedFd<'_>, time: u64) -> io::Result<std::ops::Range<u64>> {
-        // Somebody may have emptied the file.
-        self.len = self.len.min(self.file.metadata()?.len());
+        self.look()?;
         let available = rustix::io::ioctl_fionread(pipe)?;
         if self.is_due && available > 0 {
             self.rotate()?;
@@ -179,6 +183,23 @@ impl Log {
         Ok(bytes)
     }
 
+    /// Somebody may have emptied the file, or removed it, with its folder even: then there is a new one.
+    fn look(&mut self) -> io::Result<()> {
+        let found = self.file.metadata()?;
+        // While it takes nothing, it may be that its path leads elsewhere by now.
+        if is_removed(&found) || (self.dropped > 0 && !is_at(&found, &self.path)) {
+            if let Some(folder) = self.path.parent() {
+                layout::private_folder(folder)?;
+            }
+            return self.open_again(None);
+        }
+        if found.is_file() && found.len() < self.len {
+            self.len = found.len();
+            self.at_line_start = true;
+        }
+        Ok(())
+    }
+
     fn drop_rest(&mut self, rest: &[u8], error: io::Error) -> io::Error {
         self.dropped += rest.len() as u64;
         error
@@ -186,20 +207,55 @@ impl Log {
 
     /// Turns the files: the current one becomes `.1`, the oldest goes.
     fn rotate(&mut self) -> io::Result<()> {
+        let head = self.times.as_ref().and_then(TimeWriter::head);
+        // Counted at once, while it is in the cache; a reader that comes too late is told how many it has missed.
+        let follows = head.and_then(|head| {
+            let lines = log_identity::count_lines(&self.file).ok()?;
+            Some(Follows { head, bytes: self.len, lines })
+        });
         turn(&self.path, self.spec.files)?;
         if let Some(times_path) = &self.times_path {
             self.times = None;
             turn(times_path, self.spec.files)?;
         }
-        let (file, len, at_line_start) = open_file(&self.path, self.times_path.is_some())?;
-        self.times = self.times_path.as_deref().map(|path| TimeWriter::open(path, len)).transpose()?;
-        (self.file, self.len, self.at_line_start) = (file, len, at_line_start);
-        self.is_due = false;
+        self.open_again(follows)?;
         if let Some(budget) = &self.budget {
             budget.keep();
         }
         Ok(())
     }
+
+    fn open_again(&mut self, follows: Option<Follows>) -> io::Result<()> {
+        let (file, len, at_line_start) = open_file(&self.path, self.times_path.is_some())?;
+        let times = self.times_path.as_deref().map(|path| TimeWriter::open(path, &file, len, follows));
+        (self.times, self.file, self.len, self.at_line_start) = (times.transpose()?, file, len, at_line_start);
+        self.is_due = false;
+        Ok(())
+    }
+}
+
+#[cfg(unix)]
+fn is_removed(found: &Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    found.nlink() == 0
+}
+
+/// Is this the file at that path?
+#[cfg(unix)]
+fn is_at(found: &Metadata, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    fs::metadata(path).is_ok_and(|there| (there.dev(), there.ino()) == (found.dev(), found.ino()))
+}
+
+/// An open file stays where it is.
+#[cfg(windows)]
+fn is_removed(_found: &Metadata) -> bool {
+    false
+}
+
+#[cfg(windows)]
+fn is_at(_found: &Metadata, _path: &Path) -> bool {
+    true
 }
 
 /// Appends; where several processes write, the system finds the end.

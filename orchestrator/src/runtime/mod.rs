@@ -33,6 +33,7 @@ mod limits;
 pub mod lock;
 pub mod log;
 mod log_budget;
+pub mod log_identity;
 pub mod log_times;
 mod memory;
 pub mod notify;
@@ -46,6 +47,9 @@ mod processes;
 mod reports_file;
 mod rest;
 mod schedules;
+#[cfg(target_os = "linux")]
+mod side;
+mod sinks;
 mod spawn;
 mod start;
 mod stdio;
@@ -198,6 +202,7 @@ async fn live(started: Started) -> u8 {
         tracing::warn!("cannot empty the context in {}: {error}", layout.root().display());
     }
     driver.performer.journal.borrow().remove();
+    let _ = std::fs::remove_file(layout.side());
     driver.performer.kept.end();
     tracing::info!("ended");
     drop(lock);
@@ -216,6 +221,7 @@ pub fn sweep(layout: &Layout, purge: bool) -> std::io::Result<()> {
     #[cfg(target_os = "linux")]
     cgroup::remove_left(layout);
     let _ = std::fs::remove_file(layout.state());
+    let _ = std::fs::remove_file(layout.side());
     if purge { start::remove_context(layout) } else { Ok(()) }
 }
 

@@ -10,7 +10,6 @@ use std::future::Future;
 use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -18,15 +17,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 use tokio::time::timeout;
 
-use super::clock;
 use super::kept::StdinCloser;
-use super::log::Log;
-use super::log_budget::Budget;
 use super::probe::LineWatch;
 use super::reports_file;
+use super::sinks::{Shared, Sinks};
 use super::spawn::{OutputEnd, OutputReader, StdinEnd, StdinWriter};
-use super::stdio::Stdio;
-use crate::layout::Layout;
 use crate::plan::LogSpec;
 
 /// Read at once, at most: a pipe of the largest size.
@@ -55,10 +50,10 @@ enum Command {
 
 impl Output {
     /// Starts the thread.
-    pub(super) fn start(layout: Layout) -> io::Result<Self> {
+    pub(super) fn start(shared: Shared) -> io::Result<Self> {
         let (commands, received) = mpsc::unbounded_channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let work = move || LocalSet::new().block_on(&runtime, work(layout, received));
+        let work = move || LocalSet::new().block_on(&runtime, work(shared, received));
         let thread = thread::Builder::new().name("output".to_owned()).spawn(work)?;
         Ok(Self { commands, thread: Cell::new(Some(thread)) })
     }
@@ -128,40 +123,23 @@ struct Instance {
     run: Option<CopiedRun>,
 }
 
-/// Where the output of an instance goes.
-struct Sinks {
-    internal_name: String,
-    layout: Rc<Layout>,
-    spec: Cell<LogSpec>,
-    budget: Arc<Budget>,
-    /// Opened when there is something to write: a silent process costs neither files nor descriptors.
-    log: RefCell<Option<Log>>,
-    /// The log took nothing the last time: said once, not for every chunk.
-    is_failing: Cell<bool>,
-    stdio: Option<Stdio>,
-    /// Columns and rows of the last run's terminal: the next one's is as large.
-    terminal_size: Cell<Option<(u16, u16)>>,
-}
-
 /// The copying of one run's output.
 struct CopiedRun {
     ended: oneshot::Sender<oneshot::Sender<()>>,
 }
 
 /// What the thread does until it is told to close.
-async fn work(layout: Layout, mut commands: mpsc::UnboundedReceiver<Command>) {
-    let (layout, buffer) = (Rc::new(layout), Rc::new(RefCell::new(vec![0; CHUNK])));
-    let budget = Arc::new(Budget::new(layout.logs()));
-    let mut instances = HashMap::new();
+async fn work(shared: Shared, mut commands: mpsc::UnboundedReceiver<Command>) {
+    let buffer = Rc::new(RefCell::new(vec![0; CHUNK]));
+    let (shared, mut instances) = (Rc::new(shared), HashMap::new());
     while let Some(command) = commands.recv().await {
         match command {
             Command::Open { internal_name, log } => {
                 let opened = |instance: &mut Instance| instance.sinks.set_spec(log);
-                let instance =
-                    || Instance { sinks: Rc::new(Sinks::open(&layout, &internal_name, log, &budget)), run: None };
+                let instance = || Instance::open(&shared, &internal_name, log);
                 instances.entry(internal_name.clone()).and_modify(opened).or_insert_with(instance);
             }
-            Command::Limit { total } => budget.set(total),
+            Command::Limit { total } => shared.budget.set(total),
             Command::Shut { internal_name } => {
                 if let Some(instance) = instances.remove(&internal_name) {
                     instance.close().await;
@@ -187,6 +165,8 @@ async fn work(layout: Layout, mut commands: mpsc::UnboundedReceiver<Command>) {
             Command::Close => break,
         }
     }
+    #[cfg(target_os = "linux")]
+    shared.side.iter().for_each(|side| shared.take_left_of_another(side));
     let closing: Vec<_> = instances.into_values().map(|instance| tokio::task::spawn_local(instance.close())).collect();
     for instance in closing {
         let _ = instance.await;
@@ -194,6 +174,13 @@ async fn work(layout: Layout, mut commands: mpsc::UnboundedReceiver<Command>) {
 }
 
 impl Instance {
+    fn open(shared: &Rc<Shared>, internal_name: &str, log: LogSpec) -> Self {
+        let sinks = Rc::new(Sinks::open(shared, internal_name, log));
+        #[cfg(target_os = "linux")]
+        sinks.take_left();
+        Self { sinks, run: None }
+    }
+
     fn begin(
         &mut self,
         output: OutputEnd,
@@ -225,116 +212,6 @@ impl Instance {
         // The copying of a run that nobody finished may still hold the sinks; it ends with the thread.
         if let Some(stdio) = Rc::into_inner(self.sinks).and_then(|sinks| sinks.stdio) {
             stdio.close().await;
-        }
-    }
-}
-
-impl Sinks {
-    /// An instance runs without its log or its socket rather than not at all.
-    fn open(layout: &Rc<Layout>, internal_name: &str, spec: LogSpec, budget: &Arc<Budget>) -> Self {
-        let stdio = Stdio::open(&layout.stdio(internal_name));
-        let stdio = stdio.inspect_err(|error| tracing::error!("cannot open the stdio of {internal_name}: {error}"));
-        Self {
-            internal_name: internal_name.to_owned(),
-            layout: Rc::clone(layout),
-            spec: Cell::new(spec),
-            budget: Arc::clone(budget),
-            log: RefCell::new(None),
-            is_failing: Cell::new(false),
-            stdio: stdio.ok(),
-            terminal_size: Cell::new(None),
-        }
-    }
-
-    fn set_spec(&self, spec: LogSpec) {
-        self.spec.set(spec);
-        if let Some(log) = &mut *self.log.borrow_mut() {
-            log.set_spec(spec);
-        }
-    }
-
-    fn open_log(&self) -> Option<Log> {
-        let (path, times) = (self.layout.log(&self.internal_name), self.layout.log_times(&self.internal_name));
-        let log = Log::open(path, Some(times), self.spec.get()).map(|log| log.within(Arc::clone(&self.budget)));
-        let was_failing = self.is_failing.replace(log.is_err());
-        log.inspect_err(|error| {
-            if !was_failing {
-                tracing::error!("cannot open the log of {}: {error}", self.internal_name);
-            }
-        })
-        .ok()
-    }
-
-    /// Takes what has come; without a copy, where that is possible. 0 at the end.
-    ///
-    /// What somebody looks for something in has to be read for that.
-    fn take(&self, reader: &OutputReader, watch: &mut Option<LineWatch>, buffer: &mut [u8]) -> io::Result<usize> {
-        #[cfg(target_os = "linux")]
-        if watch.is_none() {
-            match reader.try_with(|pipe| self.splice(pipe)) {
-                Err(error) if error.kind() != io::ErrorKind::WouldBlock => {}
-                spliced => return spliced,
-            }
-        }
-        let read = reader.try_read(buffer)?;
-        if read > 0 {
-            self.write(&buffer[..read]);
-        }
-        if watch.as_mut().is_some_and(|watch| !watch.feed(&buffer[..read])) {
-            *watch = None;
-        }
-        Ok(read)
-    }
-
-    /// Takes what lies in the pipe at the end of a run, and does not wait for more.
-    #[cfg(target_os = "linux")]
-    fn take_last(&self, reader: &OutputReader) {
-        let (pipe, mut left) = reader.pipe();
-        while left > 0 {
-            match self.splice(pipe) {
-                Ok(spliced) if spliced > 0 => left = left.saturating_sub(spliced as u64),
-                Ok(_) | Err(_) => return,
-            }
-        }
-    }
-
-    #[cfg(target_os = "linux")]
-    fn splice(&self, pipe: std::os::fd::BorrowedFd<'_>) -> io::Result<usize> {
-        let mut log = self.log.borrow_mut();
-        if log.is_none() && rustix::io::ioctl_fionread(pipe)? > 0 {
-            *log = self.open_log();
-        }
-        // While it takes nothing, what is read is dropped and counted.
-        let log = log.as_mut().filter(|_| !self.is_failing.get()).ok_or(io::ErrorKind::Unsupported)?;
-        let range = log.splice(pipe, clock::wall())?;
-        if let Some(stdio) = self.stdio.as_ref().filter(|stdio| stdio.has_readers()) {
-            stdio.written(&log.read_back(range.clone())?);
-        }
-        Ok(usize::try_from(range.end - range.start).unwrap_or(usize::MAX))
-    }
-
-    fn write(&self, chunk: &[u8]) {
-        let mut log = self.log.borrow_mut();
-        if log.is_none() {
-            *log = self.open_log();
-        }
-        if let Some(log) = &mut *log {
-            let written = log.write(chunk, clock::wall());
-            let was_failing = self.is_failing.replace(written.is_err());
-            match written {
-                Err(error) if !was_failing => {
-                    tracing::error!("cannot write the log of {}: {error}", self.internal_name);
-                }
-                Err(_) => {}
-                Ok(()) if was_failing => {
-                    let dropped = log.take_dropped();
-                    tracing::warn!("the log of {} is written again; {dropped} bytes are lost", self.internal_name);
-                }
-                Ok(()) => {}
-            }
-        }
-        if let Some(stdio) = &self.stdio {
-            stdio.written(chunk);
         }
     }
 }

@@ -23,10 +23,14 @@ use super::kept::Kept;
 use super::leaders::Leaders;
 use super::limits::LimitNotes;
 use super::lock::{self, Lock, LockError};
+use super::log_budget::Budget;
 use super::output::Output;
 use super::perform::Performer;
 use super::probe::Probes;
 use super::schedules::Schedules;
+#[cfg(target_os = "linux")]
+use super::side::Side;
+use super::sinks::Shared;
 use super::spawn::Spawner;
 use super::termination::Terminations;
 use super::{Begin, RunError, boot, own_log, pids};
@@ -79,7 +83,13 @@ pub(super) fn start(plan: Plan, layout: Layout, begin: Begin, kept: io::Result<K
     let terminations = Terminations::listen().map_err(|error| fail(format!("cannot listen to signals: {error}")))?;
     let clock = Clock::start();
     let timer = Timer::new(clock).map_err(|error| fail(format!("cannot make a timer: {error}")))?;
-    let output = Output::start(layout.clone()).map_err(|error| fail(format!("cannot start a thread: {error}")))?;
+    let shared = Shared {
+        layout: layout.clone(),
+        budget: Arc::new(Budget::new(layout.logs())),
+        #[cfg(target_os = "linux")]
+        side: Side::open(&layout, &kept),
+    };
+    let output = Output::start(shared).map_err(|error| fail(format!("cannot start a thread: {error}")))?;
     open_outputs(&plan, &output);
     let seed = seed().map_err(|error| fail(format!("no randomness: {error}")))?;
     let listener = server::bind(&layout.socket())

@@ -4,7 +4,7 @@
 //! `append PATH TEXT`, `env NAME` (prints it), `args` (prints the rest), `on-term CODE` (exit with it on SIGTERM),
 //! `ignore-term`, `grandchild` (a sleeping child that ignores SIGTERM; prints its pid), `stray` (one in a session of its
 //! own), `daemon` (one whose parent has ended as well), `bare-daemon` (one that has an empty environment, too), `lines N` (prints N numbered
-//! lines), `lines-until PATH` and `send-until PATH` (until there is such a file; the second writes how many to `sent`),
+//! lines), `flood N` (N numbered lines of 100 bytes, fast), `lines-until PATH` and `send-until PATH` (until there is such a file; the second writes how many to `sent`),
 //! `send KEY TEXT`, `send-many N`, `send-numbers` (pid and number, for ever; prints those it knows to be stored), `follow-on
 //! PATTERN PATH` (appends each record's Seq to the file, from where it ends), `ready`, `report TEXT`, `wait-stop`, `follow PATTERN N` (prints N records),
 //! `cat` (stdin to stdout), `cwd` (prints it), `pid` (prints it), `ids` (prints as whom it runs, and its limits),
@@ -45,6 +45,7 @@ fn perform(verb: &str, args: &mut impl Iterator<Item = String>) {
         "bare-daemon" => run_to_its_end("bare-stray"),
         "ids" => say(&ids()),
         "lines" => lines(next().parse().expect("a count")),
+        "flood" => flood(next().parse().expect("a count")),
         "lines-until" => lines_until(&next()),
         "send-until" => send_until(&next()),
         "send" => client().udd_send_key_sync(&next(), next().as_bytes()).map(drop).expect("the record is taken"),
@@ -101,6 +102,22 @@ fn lines(count: u64) {
         writeln!(out, "line {i}").expect("stdout is open");
     }
     out.flush().expect("stdout is open");
+}
+
+/// Numbered lines of 100 bytes, as fast as they are taken.
+fn flood(count: usize) {
+    let mut out = std::io::stdout().lock();
+    let (mut block, mut filled) = (vec![b'.'; 640 * 100], 0);
+    for number in 0..count {
+        let line = &mut block[filled..filled + 100];
+        line[..12].copy_from_slice(format!("{number:012}").as_bytes());
+        line[99] = b'\n';
+        filled += 100;
+        if filled == block.len() || number + 1 == count {
+            out.write_all(&block[..filled]).expect("stdout is open");
+            filled = 0;
+        }
+    }
 }
 
 fn lines_until(path: &str) {

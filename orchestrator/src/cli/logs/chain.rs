@@ -3,14 +3,17 @@
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use copo_orchestrator::runtime::log::rotated;
-use copo_orchestrator::runtime::log_times::{ENTRY, TimeIndex};
+use copo_orchestrator::runtime::log_identity::{self, Identity};
+use copo_orchestrator::runtime::log_times::{Head, TimeIndex};
 
 use super::super::failure::Failure;
 
-/// What stays the same of a file while it is renamed.
-pub type Identity = (u64, u64);
+/// How long a log and its index may not fit together, in milliseconds: as long as one rotation takes.
+const TURNED_WITHIN: u32 = 20;
 
 /// One opened file of a chain.
 #[derive(Debug)]
@@ -27,13 +30,25 @@ pub struct Times {
     /// There is none until the process writes its first line.
     file: Option<File>,
     index: TimeIndex,
-    /// The first bytes of an entry whose others have not come yet.
-    rest: Vec<u8>,
+    log: Identity,
 }
 
 impl Times {
-    fn open(path: PathBuf) -> io::Result<Self> {
-        Ok(Self { file: open_if_there(&path)?, path, index: TimeIndex::default(), rest: Vec::new() })
+    fn open(path: PathBuf, log: Identity) -> io::Result<Self> {
+        Ok(Self { file: open_if_there(&path)?, path, index: TimeIndex::default(), log })
+    }
+
+    /// What came before this file, as far as that is known.
+    pub fn head(&mut self) -> io::Result<Option<Head>> {
+        if self.index.head().is_none() {
+            self.read_on()?;
+        }
+        Ok(self.index.head())
+    }
+
+    /// Is it this log's own index (not yet that of the file before), with a head if it is to have one?
+    fn is_known(&mut self) -> io::Result<bool> {
+        Ok(self.head()?.is_some() || self.index.newest_offset().is_some())
     }
 
     /// When the byte at `offset` was written, as far as that is known.
@@ -49,10 +64,13 @@ impl Times {
             self.file = open_if_there(&self.path)?;
         }
         let Some(file) = &mut self.file else { return Ok(()) };
-        file.read_to_end(&mut self.rest)?;
-        let whole = self.rest.len() - self.rest.len() % ENTRY;
-        self.index.extend(&self.rest[..whole]);
-        self.rest.drain(..whole);
+        let mut more = Vec::new();
+        file.read_to_end(&mut more)?;
+        self.index.extend(&more);
+        // Opened in the middle of a turn, it is another file's.
+        if self.index.head().is_some_and(|head| head.file != self.log.1) {
+            (self.file, self.index) = (None, TimeIndex::default());
+        }
         Ok(())
     }
 }
@@ -81,10 +99,23 @@ pub fn instance_of(file_name: &str) -> Option<String> {
     file_name.strip_suffix(".log").map(str::to_owned)
 }
 
-/// Opens the whole chain, oldest first.
-///
-/// While it is listed it may turn: read from the newest on, a file can only be met twice, never missed.
+/// Opens the whole chain, oldest first; where the newest and the oldest file stand among all that was written is known,
+/// unless an earlier version wrote them.
 pub fn open(folder: &Path, internal_name: &str) -> io::Result<Vec<Link>> {
+    for _ in 0..TURNED_WITHIN {
+        let mut links = open_as_it_is(folder, internal_name)?;
+        let is_known = |link: Option<&mut Link>| link.map_or(Ok(true), |link| link.times.is_known());
+        if is_known(links.first_mut())? && is_known(links.last_mut())? {
+            return Ok(links);
+        }
+        // The log has been turned, its index has not: that takes a moment.
+        thread::sleep(Duration::from_millis(1));
+    }
+    open_as_it_is(folder, internal_name)
+}
+
+/// While it is listed it may turn: read from the newest on, a file can only be met twice, never missed.
+fn open_as_it_is(folder: &Path, internal_name: &str) -> io::Result<Vec<Link>> {
     let mut links: Vec<Link> = Vec::new();
     let mut missing = 0;
     for age in 0.. {
@@ -109,15 +140,15 @@ pub fn open(folder: &Path, internal_name: &str) -> io::Result<Vec<Link>> {
 
 fn open_link(folder: &Path, internal_name: &str, age: u32) -> io::Result<Link> {
     let file = File::open(rotated(&current(folder, internal_name), age))?;
-    let identity = identity(&file)?;
-    let times = Times::open(rotated(&folder.join(format!("{internal_name}.times")), age))?;
+    let identity = log_identity::of(&file)?;
+    let times = Times::open(rotated(&folder.join(format!("{internal_name}.times")), age), identity)?;
     Ok(Link { file, identity, times })
 }
 
 /// Is this still the file that is written to?
 pub fn is_current(folder: &Path, internal_name: &str, known: Identity) -> io::Result<bool> {
     match File::open(current(folder, internal_name)) {
-        Ok(file) => Ok(identity(&file)? == known),
+        Ok(file) => Ok(log_identity::of(&file)? == known),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
@@ -125,24 +156,4 @@ pub fn is_current(folder: &Path, internal_name: &str, known: Identity) -> io::Re
 
 fn current(folder: &Path, internal_name: &str) -> PathBuf {
     folder.join(format!("{internal_name}.log"))
-}
-
-#[cfg(unix)]
-fn identity(file: &File) -> io::Result<Identity> {
-    use std::os::unix::fs::MetadataExt;
-    let metadata = file.metadata()?;
-    Ok((metadata.dev(), metadata.ino()))
-}
-
-#[cfg(windows)]
-fn identity(file: &File) -> io::Result<Identity> {
-    use std::os::windows::io::AsRawHandle;
-    use windows_sys::Win32::Storage::FileSystem::{BY_HANDLE_FILE_INFORMATION, GetFileInformationByHandle};
-    let mut info = BY_HANDLE_FILE_INFORMATION::default();
-    // SAFETY: the handle is open for as long as `file` is borrowed, and `info` is of the type the call fills in.
-    if unsafe { GetFileInformationByHandle(file.as_raw_handle(), &raw mut info) } == 0 {
-        return Err(io::Error::last_os_error());
-    }
-    let index = u64::from(info.nFileIndexHigh) << 32 | u64::from(info.nFileIndexLow);
-    Ok((u64::from(info.dwVolumeSerialNumber), index))
 }

@@ -8,7 +8,7 @@ use copo_orchestrator::layout::Layout;
 
 use super::super::failure::{Failure, Outcome};
 use super::super::output::{self, Out};
-use super::source::{Line, Source, Start};
+use super::source::{Gap, Line, Source, Start};
 use super::watch::Watch;
 use super::{Format, Selection, chain};
 
@@ -125,8 +125,16 @@ impl Follower {
         if head.line.is_some() {
             return Ok(());
         }
-        let line =
-            head.source.next_line(&mut say_lost).map_err(|error| cannot_read(head.source.internal_name(), &error))?;
+        let mut gap = None;
+        let line = head
+            .source
+            .next_line(&mut |_: &str, lost: Gap| gap = Some(lost))
+            .map_err(|error| cannot_read(head.source.internal_name(), &error))?;
+        if let Some(lost) = gap {
+            // Behind what was read before it.
+            self.out.flush()?;
+            say_lost(head.source.internal_name(), lost);
+        }
         if let Some(time) = line.as_ref().and_then(|line| line.time) {
             head.time = head.time.max(time);
         }
@@ -147,8 +155,13 @@ impl Follower {
     }
 }
 
-fn say_lost(internal_name: &str) {
-    output::say(&format!("lines of {internal_name} may be missing here: its log was rotated away before it was read"));
+fn say_lost(internal_name: &str, lost: Gap) {
+    let why = "its log was rotated away before it was read";
+    output::say(&match lost {
+        Some(1) => format!("1 line of {internal_name} skipped: {why}"),
+        Some(lines) => format!("{lines} lines of {internal_name} skipped: {why}"),
+        None => format!("lines of {internal_name} may be missing here: {why}"),
+    });
 }
 
 fn cannot_read(internal_name: &str, error: &io::Error) -> Failure {

@@ -5,7 +5,9 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use super::chain::{self, Identity, Link, Times};
+use copo_orchestrator::runtime::log_identity::{self, Identity};
+
+use super::chain::{self, Link, Times};
 
 /// Bytes read at once.
 const BLOCK: usize = 64 * 1024;
@@ -48,7 +50,12 @@ struct Opened {
     times: Times,
     /// Where the next line begins.
     offset: u64,
+    /// Files between the one before and this one were gone before they were read.
+    gap: Option<Gap>,
 }
+
+/// So many lines were not read; `None`: how many is not known.
+pub type Gap = Option<u64>;
 
 impl Source {
     /// Opens the log of an instance. One that has no file yet is empty.
@@ -87,15 +94,24 @@ impl Source {
         &self.internal_name
     }
 
-    /// The next whole line; `None` until there is more. `lost` is called when files were gone before they were read.
-    pub fn next_line(&mut self, lost: &mut impl FnMut(&str)) -> io::Result<Option<Line>> {
+    /// The next whole line; `None` until there is more. `lost` is called in front of the first line after files that were
+    /// gone before they were read.
+    pub fn next_line(&mut self, lost: &mut impl FnMut(&str, Gap)) -> io::Result<Option<Line>> {
         loop {
+            if let Some(gap) = self.files.front_mut().and_then(|opened| opened.gap.take()) {
+                // What had begun before it does not go on behind it.
+                if let Some(line) = self.take_unfinished() {
+                    self.files[0].gap = Some(gap);
+                    return Ok(Some(line));
+                }
+                lost(&self.internal_name, gap);
+            }
             if let Some(line) = self.read_line()? {
                 return Ok(Some(line));
             }
             if self.files.len() > 1 {
                 self.files.pop_front();
-            } else if !self.open_newer(lost)? {
+            } else if !self.open_newer()? {
                 return Ok(None);
             }
         }
@@ -124,7 +140,7 @@ impl Source {
 
     /// The file that was read last may have been rotated away: opens what has come after it. What it got between its last
     /// reading and its rotation is read first, since it stays in front.
-    fn open_newer(&mut self, lost: &mut impl FnMut(&str)) -> io::Result<bool> {
+    fn open_newer(&mut self) -> io::Result<bool> {
         let Some(last) = self.files.back().map(|opened| opened.identity) else {
             let links = chain::open(&self.folder, &self.internal_name)?;
             let is_there = !links.is_empty();
@@ -136,22 +152,34 @@ impl Source {
         if chain::is_current(&self.folder, &self.internal_name, last)? {
             return Ok(false);
         }
-        let links = chain::open(&self.folder, &self.internal_name)?;
-        let newer = match links.iter().position(|link| link.identity == last) {
-            Some(place) => place + 1,
+        let mut links = chain::open(&self.folder, &self.internal_name)?;
+        let mut gap = None;
+        match links.iter().position(|link| link.identity == last) {
+            Some(place) => drop(links.drain(..=place)),
             // No file at all: somebody has cleared them away, and knows it.
             None if links.is_empty() => return Ok(false),
-            None => {
-                lost(&self.internal_name);
-                0
-            }
-        };
-        let mut is_there = false;
-        for link in links.into_iter().skip(newer) {
-            self.files.push_back(Opened::at(link, 0)?);
-            is_there = true;
+            None => gap = self.gap_before(&mut links[0])?,
+        }
+        let is_there = !links.is_empty();
+        for link in links {
+            let opened = Opened::at(link, 0)?;
+            self.files.push_back(Opened { gap: gap.take(), ..opened });
         }
         Ok(is_there)
+    }
+
+    /// What was written between the end of the last file and the beginning of this one, of which the last one is not the
+    /// predecessor, as far as one can see.
+    fn gap_before(&mut self, link: &mut Link) -> io::Result<Option<Gap>> {
+        let Some(last) = self.files.back_mut() else { return Ok(None) };
+        let (Some(before), Some(now)) = (last.times.head()?, link.times.head()?) else { return Ok(Some(None)) };
+        if before.chain != now.chain {
+            return Ok(Some(None));
+        }
+        let at = last.reader.get_mut().stream_position()?;
+        let whole = log_identity::count_lines(last.reader.get_ref())?;
+        last.reader.get_mut().seek(SeekFrom::Start(at))?;
+        Ok(Some(now.lines.saturating_sub(before.lines + whole)).filter(|lost| *lost > 0).map(Some))
     }
 }
 
@@ -159,7 +187,7 @@ impl Opened {
     fn at(mut link: Link, offset: u64) -> io::Result<Self> {
         link.file.seek(SeekFrom::Start(offset))?;
         let reader = BufReader::with_capacity(BLOCK, link.file);
-        Ok(Self { reader, identity: link.identity, times: link.times, offset })
+        Ok(Self { reader, identity: link.identity, times: link.times, offset, gap: None })
     }
 }
 

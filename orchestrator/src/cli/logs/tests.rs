@@ -4,7 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::source::{Line, Source, Start};
+use super::source::{Gap, Line, Source, Start};
 use super::*;
 
 struct Folder {
@@ -35,6 +35,14 @@ impl Folder {
         file.write_all(&[offset.to_le_bytes(), time.to_le_bytes()].concat()).expect("written");
     }
 
+    /// Begins the index of the current file anew, with a head.
+    fn head(&self, chain: u64, lines: u64) {
+        let file = fs::File::open(self.log()).expect("there");
+        let number = copo_orchestrator::runtime::log_identity::of(&file).expect("known").1;
+        let words = [chain, 0, lines, number, 0].map(u64::to_le_bytes).concat();
+        fs::write(self.path().join("web-1.times"), [&b"copolog\xff"[..], &words].concat()).expect("written");
+    }
+
     fn rotate(&self) {
         let age = |age: u32| self.path().join(format!("web-1.log.{age}"));
         for older in (1..9).rev().filter(|older| age(*older).exists()) {
@@ -49,7 +57,7 @@ impl Folder {
 }
 
 fn lines(source: &mut Source) -> Vec<String> {
-    let mut lost = |_: &str| panic!("nothing is lost");
+    let mut lost = |_: &str, _: Gap| panic!("nothing is lost");
     let next = std::iter::from_fn(|| source.next_line(&mut lost).expect("read"));
     next.map(|line| String::from_utf8(line.bytes).expect("text").trim_end().to_owned()).collect()
 }
@@ -123,10 +131,46 @@ fn what_was_rotated_away_unread_is_told() {
     folder.write("c\n");
 
     let mut told = Vec::new();
-    let line = source.next_line(&mut |name: &str| told.push(name.to_owned())).expect("read");
+    let line = source.next_line(&mut |name: &str, gap: Gap| told.push((name.to_owned(), gap))).expect("read");
 
     assert_eq!(line, Some(Line { bytes: b"c\n".to_vec(), time: None }));
-    assert_eq!(told, ["web-1"]);
+    assert_eq!(told, [("web-1".to_owned(), None)]);
+}
+
+#[test]
+fn how_much_was_rotated_away_unread_is_told_exactly_and_at_its_place() {
+    let folder = Folder::new();
+    folder.write("a\nb\n");
+    folder.head(7, 0);
+    let mut source = folder.open(Start::LastLines(1));
+    let mut told = Vec::new();
+    let mut next = |told: &mut Vec<Gap>| {
+        let line = source.next_line(&mut |_: &str, gap: Gap| told.push(gap)).expect("read");
+        line.map(|line| String::from_utf8(line.bytes).expect("text"))
+    };
+    assert_eq!(next(&mut told).as_deref(), Some("b\n"));
+    assert_eq!(next(&mut told), None);
+    // Written, and rotated away twice, before it was looked at again.
+    folder.write("c\nd");
+    fs::rename(folder.log(), folder.path().join("gone")).expect("renamed");
+    folder.write("x\n");
+    folder.head(7, 10);
+
+    assert_eq!((next(&mut told).as_deref(), told.len()), (Some("c\n"), 0));
+    assert_eq!((next(&mut told).as_deref(), told.len()), (Some("d"), 0), "it goes on nowhere");
+    assert_eq!((next(&mut told).as_deref(), told.clone()), (Some("x\n"), vec![Some(7)]));
+
+    // Nothing was between them: with one file only, the one before is always gone.
+    fs::rename(folder.log(), folder.path().join("gone too")).expect("renamed");
+    folder.write("y\n");
+    folder.head(7, 11);
+    assert_eq!((next(&mut told).as_deref(), told.len()), (Some("y\n"), 1));
+
+    // Another chain: somebody has removed the log.
+    fs::rename(folder.log(), folder.path().join("gone three")).expect("renamed");
+    folder.write("z\n");
+    folder.head(8, 0);
+    assert_eq!((next(&mut told).as_deref(), told.clone()), (Some("z\n"), vec![Some(7), None]));
 }
 
 #[test]
@@ -135,7 +179,7 @@ fn a_line_has_the_time_its_beginning_was_written() {
     folder.note(0, 10);
     folder.write("a\nb");
     let mut source = folder.open(Start::First);
-    let mut next = || source.next_line(&mut |_: &str| ()).expect("read").and_then(|line| line.time);
+    let mut next = || source.next_line(&mut |_: &str, _: Gap| ()).expect("read").and_then(|line| line.time);
     assert_eq!(next(), Some(10));
     assert_eq!(next(), None);
     folder.note(3, 20);

@@ -38,6 +38,10 @@ pub(in crate::runtime) type StdinEnd = OwnedFd;
 #[cfg(target_os = "linux")]
 const LARGE_PIPE: usize = 1024 * 1024;
 
+/// So much at once shows that a child fills its pipe: one of the usual size may be full with half of what it can hold.
+#[cfg(target_os = "linux")]
+const MUCH: usize = 32 * 1024;
+
 /// More than a terminal holds of what was written to it and not read yet.
 const TERMINAL: u64 = 256 * 1024;
 
@@ -234,7 +238,7 @@ impl OutputReader {
     ) -> io::Result<usize> {
         let taken = self.pipe.try_io(Interest::READABLE, |pipe| take(pipe.as_fd()))?;
         #[cfg(target_os = "linux")]
-        if taken >= 64 * 1024 && !self.is_large.replace(true) {
+        if taken >= MUCH && !self.is_large.replace(true) {
             // Refused when this user has too many pages in pipes already; then it stays as it is.
             let _ = rustix::pipe::fcntl_setpipe_size(self.pipe.get_ref(), LARGE_PIPE);
         }
