@@ -218,7 +218,10 @@ mod tests {
         assert_eq!((second.chain, second.bytes, second.lines), (head.chain, 100, 7));
         let index = TimeIndex::open(&path).expect("read");
         assert_eq!((index.head(), index.time_of(0)), (Some(second), None));
-        assert_ne!(TimeWriter::open(&path, &log, 100, None).expect("opened").head().map(|new| new.chain), Some(head.chain));
+        assert_ne!(
+            TimeWriter::open(&path, &log, 100, None).expect("opened").head().map(|new| new.chain),
+            Some(head.chain)
+        );
     }
 
     #[test]

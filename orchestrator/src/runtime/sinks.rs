@@ -208,7 +208,8 @@ impl Sinks {
             *self.log.borrow_mut() = self.open_log();
         }
         while let Some(log) = &mut *self.log.borrow_mut() {
-            let moved = side.holds().and_then(|holds| if holds > 0 { self.splice(side.read_end(), log) } else { Ok(0) });
+            let moved =
+                side.holds().and_then(|holds| if holds > 0 { self.splice(side.read_end(), log) } else { Ok(0) });
             if !moved.is_ok_and(|moved| moved > 0) {
                 break;
             }
