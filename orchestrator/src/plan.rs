@@ -274,6 +274,15 @@ pub enum Stdin {
 }
 
 impl ProcessSpec {
+    /// How many instances there may be at the same time.
+    #[must_use]
+    pub fn most_instances(&self) -> u32 {
+        match self.overlap {
+            Overlap::Allow => self.replicas.max(self.max_instances),
+            Overlap::Skip | Overlap::Queue | Overlap::Replace => self.replicas,
+        }
+    }
+
     /// Every id of another process in it: a new field that holds one is named here.
     pub fn others_mut(&mut self) -> impl Iterator<Item = &mut PrcId> {
         let sources = match &mut self.trigger {

@@ -12,7 +12,7 @@ use super::process::{self, Surroundings};
 use super::raw::{RawContext, RawFile, RawProcess, RawRetain};
 use super::{cycle, zone};
 use crate::layout::{Layout, MAX_SOCKET_PATH};
-use crate::plan::{ContextSpec, Durability, Overlap, Plan, ProcessSpec, Retain, WhenFull};
+use crate::plan::{ContextSpec, Durability, Plan, ProcessSpec, Retain, WhenFull};
 
 /// The most that `context.max_record` may be: a record is held in memory as one piece, by everyone who handles it.
 const LARGEST_RECORD: u64 = 1 << 30;
@@ -142,10 +142,7 @@ fn check_sockets(
     }
     let is_name = |(at, _): &(&At<String>, &ProcessSpec)| name::check(&at.value).is_ok();
     for (At { span, value }, spec) in names.iter().zip(specs).filter(is_name) {
-        let instances = match spec.overlap {
-            Overlap::Allow => spec.replicas.max(spec.max_instances),
-            Overlap::Skip | Overlap::Queue | Overlap::Replace => spec.replicas,
-        };
+        let instances = spec.most_instances();
         let notify = spec.has_notify_socket().then(|| layout.notify(&name::internal(value, instances)));
         if let Some(why) = notify
             .and_then(&excess)

@@ -102,8 +102,8 @@ impl Orchestrator {
                 self.step(now, instance, Input::Disarm);
             }
         }
-        if kill {
-            self.hurry_all(now);
+        if kill || grace.is_some() {
+            self.hurry_all(now); // What was asked to stop before has no more time than the rest.
         }
         // From the last dependents backwards, each process is looked at after all that depend on it.
         for index in (0..self.order.len()).rev() {

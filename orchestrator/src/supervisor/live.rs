@@ -62,6 +62,12 @@ impl Run {
         matches!(self.phase, Phase::Stopping | Phase::Draining | Phase::Reaping) || self.stop_later.is_some()
     }
 
+    /// It is to end, whatever becomes of it.
+    pub fn is_unwanted(&self) -> bool {
+        let is_wanted = matches!(self.next, Next::Policy) && self.stop_later.is_none();
+        !is_wanted
+    }
+
     /// What is to be said of an end that nobody saw.
     pub fn absence(&self) -> Option<String> {
         self.ended_unseen.then(|| "it ended while there was no orchestrator".to_owned())

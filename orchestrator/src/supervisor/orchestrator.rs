@@ -94,11 +94,22 @@ impl Process {
         }
     }
 
-    /// Gives up the room of the last instances, as far as they are no more.
-    pub fn shrink(&mut self) {
+    /// So many instances are there (again). One that was no more is a new one, unless it has not come to rest yet.
+    pub fn bring_back(&mut self, replicas: u32) {
+        let kept = self.retired.split_off(&replicas.saturating_add(1));
+        for number in mem::replace(&mut self.retired, kept) {
+            if let Some(slot) = self.slots.get_mut(number as usize - 1).filter(|slot| slot.is_at_rest()) {
+                *slot = Slot::new();
+            }
+        }
+        self.grow(replicas);
+    }
+
+    /// Gives up the room of the last instances, as far as they are no more; `is_awaited`: of which that is still to be told.
+    pub fn shrink(&mut self, is_awaited: impl Fn(u32) -> bool) {
         while let Some(last) = self.slots.last() {
             let number = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
-            if !last.is_at_rest() || !self.retired.remove(&number) {
+            if !last.is_at_rest() || is_awaited(number) || !self.retired.remove(&number) {
                 return;
             }
             self.slots.pop();

@@ -105,6 +105,11 @@ impl Slot {
         }
     }
 
+    /// The monotonic clock has begun anew: what was counted by it counts no more.
+    pub fn forget_clock(&mut self) {
+        self.recent.clear();
+    }
+
     /// An instance beyond the plan's, that the next firing needs.
     pub fn extra(armed: bool) -> Self {
         Self { armed, ..Self::new() }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::action::{Action, Spawn};
 use super::cron_clock::CronClock;
 use super::event::{Found, Now, Outcome};
-use super::live::Phase;
+use super::live::{Phase, Run};
 use super::orchestrator::{Orchestrator, slot_mut};
 use super::process::{Slot, State};
 use super::report;
@@ -57,7 +57,7 @@ struct SavedTriggers {
     fan_in: BTreeMap<String, Finish>,
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct SavedDown {
     #[serde(default)]
     grace: Option<Duration>,
@@ -110,6 +110,7 @@ impl Saved {
     pub fn forget_clock(&mut self) {
         let slots = self.processes.values_mut().flat_map(|process| process.instances.values_mut());
         for slot in slots {
+            slot.forget_clock();
             match &mut slot.state {
                 State::Backoff { until, .. } => *until = Duration::ZERO,
                 State::Live(run) => (run.since, run.signal_at, run.kill_at) = (None, None, None),
@@ -189,8 +190,11 @@ impl Orchestrator {
             let process = saved.processes.entry(self.plan.process(instance.prc).name.clone()).or_default();
             process.instances.insert(instance.number, slot.clone());
         }
-        let down = self.down.as_ref().filter(|_| with_down).map(|down| down.how());
-        saved.down = down.map(|(grace, kill)| SavedDown { grace, kill });
+        if with_down {
+            let under_way = self.down.as_ref().map(|down| down.how());
+            let under_way = under_way.map(|(grace, kill)| SavedDown { grace, kill });
+            saved.down = under_way.or(self.unsaved.begun_down);
+        }
         saved
     }
 
@@ -225,7 +229,7 @@ impl Orchestrator {
             for (number, slot) in instances {
                 let room = prc.filter(|prc| {
                     let spec = plan.process(*prc);
-                    number > 0 && number <= spec.replicas.max(spec.max_instances)
+                    number > 0 && number <= spec.most_instances()
                 });
                 match (room, slot.run()) {
                     (Some(prc), _) => orc.restore_slot(Instance { prc, number }, slot),
@@ -237,6 +241,9 @@ impl Orchestrator {
                     (None, None) => {}
                 }
             }
+        }
+        for (spec, process) in plan.processes.iter().zip(&mut orc.processes) {
+            process.bring_back(spec.replicas);
         }
         orc.unsaved.begun_down = saved.down;
         (orc, strays)
@@ -321,6 +328,10 @@ impl Orchestrator {
             (Phase::Stopping, Found::Alive { .. }) => {
                 self.report_adopted(instance);
                 self.ask_again(now, instance);
+            }
+            (Phase::Spawning, Found::Unstarted) if self.run(instance).is_some_and(Run::is_unwanted) => {
+                let reason = "it was to stop before it had started".to_owned();
+                self.step(now, instance, Input::SpawnFailed { reason, is_final: true });
             }
             (Phase::Spawning, Found::Unstarted) => self.spawn_again(instance),
             (Phase::Starting | Phase::Running | Phase::Stopping, Found::Unstarted) => {

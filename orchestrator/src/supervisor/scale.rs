@@ -14,7 +14,7 @@ use super::orchestrator::Orchestrator;
 use super::process::Slot;
 use super::requests::{Changing, Pending};
 use super::run::Instance;
-use super::step::{Input, Order};
+use super::step::{Input, Note, Order};
 use crate::plan::{MAX_REPLICAS, PrcId, Trigger};
 
 impl Orchestrator {
@@ -93,8 +93,7 @@ impl Orchestrator {
         let replicas = self.plan.process(prc).replicas;
         self.unsaved.triggers(prc);
         let process = &mut self.processes[prc.0];
-        process.retired.retain(|number| *number > replicas);
-        process.grow(replicas);
+        process.bring_back(replicas);
         for number in before + 1..=replicas {
             let instance = Instance { prc, number };
             self.unsaved.slot(instance);
@@ -148,7 +147,11 @@ impl Orchestrator {
     /// The room of those that are no more is given up, as far as no other stands behind it.
     pub(super) fn give_up_room(&mut self, prc: PrcId) {
         let process = &mut self.processes[prc.0];
-        process.shrink();
+        let notes = &self.notes;
+        process.shrink(|number| {
+            let instance = Instance { prc, number };
+            notes.iter().any(|note| matches!(note, Note::Rested(other) if *other == instance))
+        });
         if process.is_removed && process.slots.is_empty() {
             self.by_name.retain(|_, other| *other != prc);
         }

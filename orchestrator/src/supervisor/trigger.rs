@@ -1,9 +1,11 @@
 //! Why runs start by themselves: the cron clock, the fan-in of finishes, and what a firing does while a run is under way.
 
+use std::time::Duration;
+
 use super::action::Action;
 use super::cron_clock::{CronClock, Firing, ScheduleNote, Timing};
 use super::event::Now;
-use super::live::{Next, asking};
+use super::live::{Ask, Next, Run, asking};
 use super::orchestrator::{Orchestrator, Process};
 use super::process::{Slot, State};
 use super::report;
@@ -263,7 +265,7 @@ impl Orchestrator {
                 (false, _) => Input::Start(order.clone()),
                 (true, Overlap::Queue) => Input::Queue(order.clone()),
                 (true, Overlap::Skip | Overlap::Allow | Overlap::Replace) => {
-                    Input::Stop(asking(spec), Next::Start(order.clone()))
+                    Input::Stop(self.ask_to_make_way(instance), Next::Start(order.clone()))
                 }
             };
             self.step(now, instance, input);
@@ -271,10 +273,17 @@ impl Orchestrator {
         Ok(targets.to_vec())
     }
 
+    /// What makes way already keeps the time it was given: a firing is no reason to hurry it.
+    fn ask_to_make_way(&self, instance: Instance) -> Ask {
+        let ask = asking(self.plan.process(instance.prc));
+        let is_leaving = self.run(instance).is_some_and(Run::is_leaving);
+        if is_leaving { Ask { grace: Duration::MAX, ..ask } } else { ask }
+    }
+
     /// The lowest instance that is free, a new one if `max_instances` leaves room.
     fn free_instance(&mut self, prc: PrcId) -> Option<Instance> {
         let spec = self.plan.process(prc);
-        let limit = spec.max_instances.max(spec.replicas) as usize;
+        let limit = spec.most_instances() as usize;
         let Process { slots, retired, .. } = &mut self.processes[prc.0];
         let is_armed = slots.iter().any(|slot| slot.armed);
         // One that a person has stopped is not free, unless all are: then it is a person who wants a run.
@@ -301,5 +310,5 @@ impl Orchestrator {
 }
 
 fn too_many(spec: &ProcessSpec) -> String {
-    format!("{} runs are under way, and max_instances allows no more", spec.max_instances.max(spec.replicas))
+    format!("{} runs are under way, and max_instances allows no more", spec.most_instances())
 }

@@ -55,7 +55,7 @@ impl Nature {
             spawning: mostly(chance, 50, 10 * MICRO, 3 * MILLI, 20 * SECOND),
             fails: chance.once_in(20).then(|| chance.once_in(2)),
             ready: (!chance.once_in(4)).then(|| chance.time(100 * MICRO, 2 * SECOND * 60)),
-            says: chance.once_in(8).then(|| (chance.time(MICRO, 60 * SECOND), chance.below(4))),
+            says: chance.once_in(8).then(|| (chance.time(MICRO, 60 * SECOND), chance.below(6))),
             answers: !chance.once_in(6),
             watches: chance.once_in(3).then(|| chance.time(100 * MICRO, 5 * SECOND)),
             ends: lifetime.map(|lifetime| (lifetime, outcome)),

@@ -8,9 +8,13 @@ use copo_orchestrator::supervisor::{Command, Requester, RunId};
 use copo_proto::{name, v1};
 
 use super::chance::Chance;
+use super::plans::some_process;
+
+/// Processes at most.
+const MOST: usize = 12;
 
 /// Anything anyone may ask for, but for the end of the application.
-pub fn some_command(chance: &mut Chance, plan: &Plan) -> Command {
+pub fn some_command(chance: &mut Chance, plan: &Plan, file: &Plan) -> Command {
     match chance.below(40) {
         0..=7 => Command::Start { names: some_names(chance, plan) },
         8..=13 => Command::Stop { names: some_names(chance, plan) },
@@ -34,32 +38,40 @@ pub fn some_command(chance: &mut Chance, plan: &Plan) -> Command {
             let replicas = *chance.pick(&[0, 1, 1, 2, 3, 5]);
             Command::Scale { to: vec![(some_name(chance, plan), replicas)] }
         }
-        37 => some_converge(chance, plan),
+        37 => some_converge(chance, file, plan),
         _ => Command::Ps,
     }
 }
 
 /// copo.toml is read again, and some of it is another than it was: settings, replicas, or a process is there no more (or
-/// again).
-fn some_converge(chance: &mut Chance, plan: &Plan) -> Command {
-    let mut file = plan.clone();
+/// again, or is new).
+fn some_converge(chance: &mut Chance, file: &Plan, plan: &Plan) -> Command {
+    let mut file = file.clone();
     for spec in &mut file.processes {
-        match chance.below(10) {
+        match chance.below(12) {
             0 => spec.args = vec![chance.below(3).to_string()],
             1 => spec.restart = *chance.pick(&[RestartPolicy::No, RestartPolicy::OnFailure, RestartPolicy::Always]),
             3 => spec.replicas = 1 + chance.below(3) as u32,
             5 => spec.jitter = Duration::from_secs(chance.below(90) as u64),
             6 => spec.run_timeout = Some(Duration::from_secs(*chance.pick(&[1, 60]))),
             4 => spec.ready_timeout = Duration::from_secs(*chance.pick(&[1, 7, 60, 90])),
+            7 => spec.stop_grace = *chance.pick(&[0, 50, 1_000, 10_000].map(Duration::from_millis)),
             _ => {}
         }
     }
-    // Nothing depends on the last one.
-    if chance.once_in(3) {
-        file.processes.pop();
+    // Nothing depends on the last one. Those that come keep the places that those that went had.
+    let count = file.processes.len();
+    match chance.below(4) {
+        0 if count > 1 => drop(file.processes.pop()),
+        1 if count < plan.processes.len() => file.processes.push(plan.processes[count].clone()),
+        2 if count < MOST => {
+            let added = some_process(chance, count);
+            file.processes.push(added);
+        }
+        _ => {}
     }
-    // Everything is wanted: what is brought up by name alone leaves others idle for good, which the judge forbids.
-    Command::Converge { plan: Arc::new(file), names: Vec::new(), dry_run: chance.once_in(4) }
+    let names = if chance.once_in(5) { vec![some_name(chance, &file)] } else { Vec::new() };
+    Command::Converge { plan: Arc::new(file), names, dry_run: chance.once_in(4) }
 }
 
 /// The application is to end.

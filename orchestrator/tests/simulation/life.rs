@@ -1,23 +1,27 @@
 //! One life of an application, from up to the end: a virtual clock, and an edge that does what is decided.
 
+mod handover;
+mod people;
 mod perform;
 
 use std::cmp::Reverse;
 use std::collections::hash_map::DefaultHasher;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
 use copo_orchestrator::plan::{Plan, PrcId};
-use copo_orchestrator::supervisor::{Command, Event, Now, Orchestrator, Outcome, ProbeKind, RequestId, RunId, RunSeed};
+use copo_orchestrator::supervisor::{
+    Action, Event, Now, Orchestrator, Outcome, ProbeKind, RequestId, RunId, RunSeed, Saved, ScheduleNote,
+};
 
 use super::chance::Chance;
 use super::children::Nature;
-use super::commands::{some_command, some_down, some_requester};
 use super::judge::{Judge, Verdict, ensure};
 use super::plans::some_plan;
 use super::seen::Stage;
+use super::tally::Tally;
 use super::trace::Trace;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -50,6 +54,7 @@ enum Coming {
     Jump,
     Stale,
     EarlyWakeup,
+    Killed,
 }
 
 /// See above.
@@ -67,6 +72,20 @@ pub struct Life {
     at_once: u32,
     trace: Trace,
     print: DefaultHasher,
+    tally: Tally,
+    /// What is written down for the next orchestrator.
+    saved: Saved,
+    notes: HashMap<String, ScheduleNote>,
+    /// copo.toml as it was read last; and that it was, by the event that is being handled.
+    file: Arc<Plan>,
+    has_read: bool,
+    /// After so many of the next actions the orchestrator is killed.
+    dies_after: Option<usize>,
+    is_dead: bool,
+    /// Runs that were to be spawned when it was killed.
+    unstarted: HashSet<RunId>,
+    /// How runs ended while there was no orchestrator.
+    unseen: HashMap<RunId, Outcome>,
 }
 
 impl Life {
@@ -74,8 +93,11 @@ impl Life {
         let mut chance = Chance::new(seed);
         let plan: Arc<Plan> = Arc::new(some_plan(&mut chance));
         let start = *chance.pick(&NIGHTS) * 1_000_000 + chance.word() % 86_400_000_000;
+        let orc = Orchestrator::new(Arc::clone(&plan), RunSeed::new(chance.word()));
         Self {
-            orc: Orchestrator::new(Arc::clone(&plan), RunSeed::new(chance.word())),
+            saved: orc.saved(),
+            orc,
+            file: Arc::clone(&plan),
             judge: Judge::new(plan),
             chance,
             now: Now { mono: SECOND, wall: start },
@@ -88,11 +110,23 @@ impl Life {
             at_once: 0,
             trace: Trace::default(),
             print: DefaultHasher::new(),
+            tally: Tally::default(),
+            notes: HashMap::new(),
+            has_read: false,
+            dies_after: None,
+            is_dead: false,
+            unstarted: HashSet::new(),
+            unseen: HashMap::new(),
         }
     }
 
     pub fn events(&self) -> u64 {
         self.events
+    }
+
+    /// How often what has happened.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// The same for the same actions.
@@ -126,7 +160,7 @@ impl Life {
         };
         self.judge.is_partly_up = !names.is_empty();
         self.tell(Event::Up { names })?;
-        for coming in [Coming::Command, Coming::Jump, Coming::Stale, Coming::EarlyWakeup] {
+        for coming in [Coming::Command, Coming::Jump, Coming::Stale, Coming::EarlyWakeup, Coming::Killed] {
             self.soon(coming);
         }
         while !self.judge.has_ended {
@@ -134,23 +168,13 @@ impl Life {
                 self.bring_down()?;
             }
             self.go_on()?;
+            if std::mem::take(&mut self.is_dead) {
+                self.take_over()?;
+            }
             self.judge.look_at_end(self.now)?;
         }
         // Whoever asks after the end is answered, too.
         self.command()
-    }
-
-    fn bring_down(&mut self) -> Verdict {
-        if self.chance.once_in(2) {
-            return self.terminate();
-        }
-        let command = some_down(&mut self.chance);
-        self.ask(command)
-    }
-
-    fn terminate(&mut self) -> Verdict {
-        self.judge.terminated(self.now, self.orc.is_going_down());
-        self.tell(Event::Terminate)
     }
 
     /// The next thing happens, whichever clock brings it.
@@ -184,9 +208,9 @@ impl Life {
         self.tell(Event::DeadlineReached)?;
         self.look_at_deadline()?;
         if self.idle_turns == 0 && self.chance.once_in(8) {
-            self.judge.look_at_ps(self.now, &self.orc.processes())?;
+            self.judge.look_at_ps(Some(self.now), &self.orc.processes())?;
         }
-        Ok(())
+        self.judge.look_at_limits(self.now)
     }
 
     /// What was due has been seen to: the next deadline lies ahead.
@@ -213,7 +237,7 @@ impl Life {
         match coming {
             Coming::Spawned(run) => self.spawned(run),
             Coming::SpawnFailed(run, is_final) => {
-                self.set(run, Stage::Gone);
+                self.judge.set(run, Stage::Gone);
                 self.tell(Event::SpawnFailed { run, reason: "it cannot".to_owned(), is_final })
             }
             Coming::Ready(run) if stage(self, run) == Some(Stage::Running) => self.tell(Event::Ready { run }),
@@ -222,21 +246,23 @@ impl Life {
                 self.tell(Event::Probed { run, probe, answer })
             }
             Coming::Says(run, what) if stage(self, run) == Some(Stage::Running) => {
+                // Signs of life go on until it forgets to give them.
+                let again = (what == perform::ALIVE && !self.chance.once_in(6)).then_some(SECOND * 45);
+                self.later(again, Coming::Says(run, what));
                 self.tell(Event::Notified { run, notice: perform::notice(what) })
             }
             Coming::Watch(run) if stage(self, run) == Some(Stage::Running) => self.tell(Event::StopWatched { run }),
             Coming::Exit(run, is_killed) if stage(self, run) == Some(Stage::Running) => {
-                self.set(run, Stage::Exited);
-                let by_itself = self.natures.get(&run).and_then(|nature| nature.ends).map(|(_, outcome)| outcome);
-                let outcome = if is_killed { KILLED } else { by_itself.unwrap_or(Outcome::Code(0)) };
+                self.judge.set(run, Stage::Exited);
+                let outcome = self.outcome_of(run, is_killed);
                 self.tell(Event::Exited { run, outcome })
             }
             Coming::Drained(run) => {
-                self.set(run, Stage::Drained);
+                self.judge.set(run, Stage::Drained);
                 self.tell(Event::Drained { run })
             }
             Coming::GroupGone(run) => {
-                self.set(run, Stage::Gone);
+                self.judge.set(run, Stage::Gone);
                 self.natures.remove(&run);
                 self.tell(Event::GroupGone { run })
             }
@@ -267,65 +293,37 @@ impl Life {
                 self.soon(Coming::EarlyWakeup);
                 self.tell(Event::DeadlineReached)
             }
+            Coming::Killed => {
+                self.soon(Coming::Killed);
+                self.kill();
+                Ok(())
+            }
             // Too late: its end came before.
             Coming::Ready(_) | Coming::Probed(..) | Coming::Says(..) | Coming::Watch(_) | Coming::Exit(..) => Ok(()),
         }
     }
 
     fn spawned(&mut self, run: RunId) -> Verdict {
-        self.set(run, Stage::Running);
+        self.judge.set(run, Stage::Running);
         let pid = 1 + self.numbers as u32;
         self.tell(Event::Spawned { run, pid })?;
-        let Some(nature) = self.natures.get(&run) else { return Ok(()) };
+        self.runs(run);
+        Ok(())
+    }
+
+    /// From here on its nature decides.
+    fn runs(&mut self, run: RunId) {
+        let Some(nature) = self.natures.get(&run) else { return };
         let (ready, watches, ends, says) = (nature.ready, nature.watches, nature.ends, nature.says);
         self.later(says.map(|(after, _)| after), Coming::Says(run, says.map_or(0, |(_, what)| what)));
         self.later(ready, Coming::Ready(run));
         self.later(watches, Coming::Watch(run));
         self.later(ends.map(|(after, _)| after), Coming::Exit(run, false));
-        Ok(())
     }
 
-    fn command(&mut self) -> Verdict {
-        if self.chance.once_in(400) {
-            return self.bring_down();
-        }
-        if self.judge.down.is_some() && self.chance.once_in(8) {
-            return self.bring_down();
-        }
-        let plan = Arc::clone(&self.judge.plan);
-        let command = some_command(&mut self.chance, &plan);
-        self.ask(command)
-    }
-
-    fn ask(&mut self, command: Command) -> Verdict {
-        self.requests += 1;
-        let request = RequestId(self.requests);
-        let runs: Vec<RunId> = self.judge.newest.values().copied().collect();
-        let is_down = matches!(command, Command::Down { .. });
-        let by = if is_down {
-            copo_orchestrator::supervisor::Requester::Person
-        } else {
-            some_requester(&mut self.chance, &runs)
-        };
-        self.judge.open.insert(request);
-        if self.chance.once_in(8) {
-            let patience = self.chance.time(Duration::from_millis(1), 60 * SECOND);
-            self.later(Some(patience), Coming::RequestGone(request));
-        }
-        if is_answered_soon(&command) {
-            let graces: Duration = self.judge.plan.processes.iter().map(|process| process.stop_grace).sum();
-            self.later(Some(graces + 120 * SECOND), Coming::Answer(request));
-        }
-        self.judge.asked(self.now, &command);
-        self.tell(Event::Command { request, by, command })
-    }
-
-    /// The wall clock is set, a little or by days, or the machine slept.
-    fn jump(&mut self) -> Verdict {
-        let by = self.chance.time(Duration::from_millis(1), 3 * 86_400 * SECOND).as_micros() as u64;
-        self.now.wall = if self.chance.once_in(2) { self.now.wall + by } else { self.now.wall.saturating_sub(by) };
-        self.tell(Event::DeadlineReached)?;
-        self.look_at_deadline()
+    fn outcome_of(&self, run: RunId, is_killed: bool) -> Outcome {
+        let by_itself = self.natures.get(&run).and_then(|nature| nature.ends).map(|(_, outcome)| outcome);
+        if is_killed { KILLED } else { by_itself.unwrap_or(Outcome::Code(0)) }
     }
 
     fn tell(&mut self, event: Event) -> Verdict {
@@ -333,23 +331,41 @@ impl Life {
         self.at_once += 1;
         ensure(self.at_once < STORM, || "a storm of events while no time passes".to_owned())?;
         let actions = self.orc.handle(self.now, event.clone());
+        self.saved.merge(self.orc.take_unsaved().unwrap_or_default());
         format!("{actions:?}").hash(&mut self.print);
-        if self.orc.is_going_down() {
-            self.judge.down.get_or_insert(self.now.mono);
-        }
-        let verdict = self.judge.look(self.now, &event, &actions);
+        self.tally.event(&event);
+        let verdict = self.look(&event, &actions);
         if verdict.is_ok() {
-            for action in &actions {
-                self.perform(action);
-            }
+            self.perform_all(&actions);
         }
         self.trace.add(self.now, event, actions);
         verdict
     }
 
-    fn set(&mut self, run: RunId, stage: Stage) {
-        if let Some(seen) = self.judge.runs.get_mut(&run) {
-            seen.stage = stage;
+    fn look(&mut self, event: &Event, actions: &[Action]) -> Verdict {
+        self.has_read = actions.iter().any(|action| matches!(action, Action::Adopt { .. }));
+        self.note_course(event, actions);
+        self.judge.look(self.now, event, actions, self.orc.is_going_down())?;
+        let fired = self.judge.must_have_fired(actions);
+        if fired.is_empty() {
+            return Ok(());
+        }
+        let verdict = self.judge.look_at_fired(&fired, actions, &self.orc.processes());
+        verdict.map_err(|why| format!("{why}\n  at {event:?}\n  by {actions:?}"))
+    }
+
+    fn perform_all(&mut self, actions: &[Action]) {
+        let until = self.dies_after.filter(|_| !actions.is_empty() && !actions.contains(&Action::End));
+        if until.is_some() {
+            (self.dies_after, self.is_dead) = (None, true);
+        }
+        for (index, action) in actions.iter().enumerate() {
+            self.tally.action(action);
+            if until.is_none_or(|until| index < until) {
+                self.perform(action);
+            } else if let Action::Spawn(spawn) = action {
+                self.unstarted.insert(spawn.run);
+            }
         }
     }
 
@@ -367,20 +383,5 @@ impl Life {
         };
         let after = self.chance.time(Duration::from_millis(1), most);
         self.later(Some(after), coming);
-    }
-}
-
-/// Nothing that may never happen is waited for.
-fn is_answered_soon(command: &Command) -> bool {
-    match command {
-        Command::Ps
-        | Command::Start { .. }
-        | Command::Stop { .. }
-        | Command::Restart { .. }
-        | Command::Kill { .. }
-        | Command::Scale { .. }
-        | Command::Converge { .. } => true,
-        Command::Trigger { wait, .. } => !wait,
-        Command::Wait { .. } | Command::Down { .. } => false,
     }
 }

@@ -17,6 +17,7 @@ mod judge;
 mod life;
 mod plans;
 mod seen;
+mod tally;
 mod trace;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -24,6 +25,7 @@ use std::time::{Duration, Instant};
 
 use chance::Chance;
 use life::Life;
+use tally::Tally;
 
 /// Events of one `cargo test`.
 const SHORT: u64 = 300_000;
@@ -33,7 +35,7 @@ const TWICE: u64 = 8;
 #[test]
 fn no_promise_is_broken_whatever_happens() {
     if let Some(life) = number("COPO_SIM_LIFE") {
-        let events = live(life);
+        let events = attempt(life, 0).events();
         println!("simulation: life {life:#x} of {events} events holds");
         return;
     }
@@ -42,35 +44,35 @@ fn no_promise_is_broken_whatever_happens() {
     println!("simulation: seed {seed}, {wanted} events");
     let begin = Instant::now();
     let mut lives = Chance::new(seed);
-    let (mut events, mut count) = (0, 0_u64);
+    let (mut events, mut count, mut tally) = (0, 0_u64, Tally::default());
     while events < wanted {
-        let life = lives.word();
-        let (happened, print) = attempt(life, seed);
-        events += happened;
+        let seed_of_life = lives.word();
+        let life = attempt(seed_of_life, seed);
+        events += life.events();
+        tally.add(life.tally());
         if count.is_multiple_of(TWICE) {
-            let (_, again) = attempt(life, seed);
-            assert_eq!(print, again, "the same events gave other actions: life {life:#x} of seed {seed}");
+            let again = attempt(seed_of_life, seed).print();
+            let why = "the same events gave other actions";
+            assert_eq!(life.print(), again, "{why}: life {seed_of_life:#x} of seed {seed}");
         }
         count += 1;
     }
-    println!("simulation: seed {seed}, {events} events in {count} lives hold, {:.1?}", begin.elapsed());
+    println!("{tally}simulation: seed {seed}, {events} events in {count} lives hold, {:.1?}", begin.elapsed());
+    let missing = tally.missing();
+    assert!(events < SHORT || missing.is_empty(), "seed {seed}: nobody has judged {missing:?}, which never happened");
 }
 
-/// Lives one life; how many events it had, and what its actions come to.
-fn attempt(seed: u64, of: u64) -> (u64, u64) {
+/// Lives one life to its end.
+fn attempt(seed: u64, of: u64) -> Life {
     let mut life = Life::new(seed);
     let lived = catch_unwind(AssertUnwindSafe(|| life.live()));
     let broken = match lived {
-        Ok(Ok(())) => return (life.events(), life.print()),
+        Ok(Ok(())) => return life,
         Ok(Err(broken)) => broken,
         Err(_) => "the supervisor panicked".to_owned(),
     };
     eprintln!("{}", life.story(&broken));
     panic!("{broken}\n  in life {seed:#x} of seed {of}; again: COPO_SIM_LIFE={seed:#x}");
-}
-
-fn live(life: u64) -> u64 {
-    attempt(life, 0).0
 }
 
 fn number(name: &str) -> Option<u64> {

@@ -40,7 +40,7 @@ fn read() -> &'static (Plan, ProcessSpec) {
     })
 }
 
-fn some_process(chance: &mut Chance, index: usize) -> ProcessSpec {
+pub fn some_process(chance: &mut Chance, index: usize) -> ProcessSpec {
     let mut spec = read().1.clone();
     spec.name = format!("p{index}");
     spec.groups = vec![(*chance.pick(&["even", "odd"])).to_owned()];
@@ -51,10 +51,14 @@ fn some_process(chance: &mut Chance, index: usize) -> ProcessSpec {
         0 => Readiness::Sdk,
         1 => Readiness::Notify,
         2 => Readiness::Probe(some_probe(chance)),
+        3 if chance.once_in(2) => {
+            Readiness::Probe(Probe { check: Check::Log(Pattern::Text("up".to_owned())), ..some_probe(chance) })
+        }
         _ => Readiness::Started,
     };
     spec.startup = chance.once_in(8).then(|| some_probe(chance));
     spec.liveness = chance.once_in(8).then(|| some_probe(chance));
+    spec.progress = chance.once_in(16).then(|| Probe { check: Check::Progress, successes: 1, ..some_probe(chance) });
     spec.watchdog = chance.once_in(12).then(|| *chance.pick(&[10, 600].map(Duration::from_secs)));
     spec.ready_timeout = *chance.pick(&[1, 10, 60].map(Duration::from_secs));
     spec.restart = *chance.pick(&[RestartPolicy::No, RestartPolicy::OnFailure, RestartPolicy::Always]);
@@ -68,11 +72,15 @@ fn some_process(chance: &mut Chance, index: usize) -> ProcessSpec {
     spec.restart_limit = chance.once_in(3).then(|| RestartLimit {
         restarts: *chance.pick(&[1, 3, 10]),
         window: *chance.pick(&[1, 60, 3600].map(Duration::from_secs)),
-        then: *chance.pick(&[LimitReached::GiveUp, LimitReached::GiveUp, LimitReached::KeepTrying]),
+        then: match chance.below(16) {
+            0 => LimitReached::Shutdown,
+            1..=5 => LimitReached::KeepTrying,
+            _ => LimitReached::GiveUp,
+        },
     });
     spec.on_dependence_restart =
         *chance.pick(&[OnDependenceRestart::Ignore, OnDependenceRestart::Restart, OnDependenceRestart::Stop]);
-    spec.significant = chance.once_in(60);
+    spec.significant = chance.once_in(40);
     spec.success_exit_codes = chance.pick(&[vec![0], vec![0, 3]]).clone();
     spec.stop_grace = *chance.pick(&[0, 50, 1_000, 10_000].map(Duration::from_millis));
     spec.control = chance.once_in(3);

@@ -1,8 +1,9 @@
 //! What the judge knows of a run.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use copo_orchestrator::supervisor::Instance;
+use copo_orchestrator::supervisor::{Instance, Outcome, ProbeKind};
 use copo_proto::v1::EventKind;
 
 /// How far a run is, as the edge knows it.
@@ -31,6 +32,28 @@ pub struct Seen {
     pub hurried_from: Option<Duration>,
     pub was_signalled: bool,
     pub was_killed: bool,
+    /// When its program started, and when its main process had ended, as the supervisor was told.
+    pub since: Option<Duration>,
+    pub ended: Option<Duration>,
+    pub outcome: Option<Outcome>,
+    /// Its spawning was not to be tried again.
+    pub is_final: bool,
+    /// It is held to have failed, whatever its exit code.
+    pub has_fault: bool,
+    /// It was asked to stop because of what it depends on.
+    pub is_lost: bool,
+    /// A command was about it: what follows it may be what that wants.
+    pub was_meant: bool,
+    pub scheduled_time: Option<u64>,
+    /// It has been ready.
+    pub was_ready: bool,
+    /// It asked for more time.
+    pub is_extended: bool,
+    /// Its last sign of life, and how often it wants to give one.
+    pub fed: Option<Duration>,
+    pub own_watchdog: Option<Duration>,
+    /// Of its probes: good and bad answers in a row, and whether one is under way.
+    pub answers: BTreeMap<ProbeKind, (u32, u32, bool)>,
 }
 
 impl Seen {
@@ -47,6 +70,19 @@ impl Seen {
             hurried_from: None,
             was_signalled: false,
             was_killed: false,
+            since: None,
+            ended: None,
+            outcome: None,
+            is_final: false,
+            has_fault: false,
+            is_lost: false,
+            was_meant: false,
+            scheduled_time: None,
+            was_ready: false,
+            is_extended: false,
+            fed: None,
+            own_watchdog: None,
+            answers: BTreeMap::new(),
         }
     }
 }

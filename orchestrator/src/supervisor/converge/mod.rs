@@ -138,8 +138,7 @@ impl Orchestrator {
             // One that was removed may come back before its last run is gone.
             process.is_removed = false;
             process.fan_in = fan_in_of(spec);
-            process.retired.retain(|number| *number > spec.replicas);
-            process.grow(spec.replicas);
+            process.bring_back(spec.replicas);
             self.by_name.insert(spec.name.clone(), *prc);
             self.unsaved.triggers(*prc);
             self.instances(*prc).for_each(|instance| self.unsaved.slot(instance));

@@ -361,7 +361,7 @@ proptest! {
         let has_room = |stray: &Stray| {
             let number = name::split_internal(&stray.internal_name).map_or(0, |(_, number)| number);
             let spec = edge.plan.find(&stray.process).map(|prc| edge.plan.process(prc));
-            spec.is_some_and(|spec| number <= spec.replicas.max(spec.max_instances))
+            spec.is_some_and(|spec| number <= spec.most_instances())
         };
         prop_assert!(!strays.iter().any(has_room), "{strays:?}");
         prop_assume!(strays.is_empty());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use copo_orchestrator::supervisor::{Action, Event, Notice, ProbeKind, RunId, Spawn};
+use copo_orchestrator::supervisor::{Action, Event, Instance, Notice, ProbeKind, RunId, Spawn};
 
 use super::{Coming, KILLED, Life, Nature, SECOND, Stage, Verdict, ensure};
 
@@ -12,7 +12,8 @@ impl Life {
     /// What the edge and the children make of it.
     pub(super) fn perform(&mut self, action: &Action) {
         match action {
-            Action::Spawn(Spawn { run, .. }) => {
+            Action::Spawn(Spawn { run, instance, scheduled_time, .. }) => {
+                self.note_kind(*instance, *scheduled_time);
                 let nature = Nature::any(&mut self.chance);
                 let (after, fails) = (nature.spawning, nature.fails);
                 self.natures.insert(*run, nature);
@@ -26,6 +27,10 @@ impl Life {
                     self.natures.get(run).filter(|nature| nature.watches.is_some()).and_then(|nature| nature.obeys);
                 self.later(obeys, Coming::Exit(*run, false));
                 self.later(Some(Duration::from_millis(*grace_ms) + SECOND), Coming::Grace(*run));
+                if self.chance.once_in(16) {
+                    let soon = self.chance.time(MICRO, 2 * SECOND);
+                    self.later(Some(soon), Coming::Says(*run, MORE_TIME));
+                }
             }
             Action::Signal { run, .. } => {
                 let obeys = self.natures.get(run).and_then(|nature| nature.obeys);
@@ -50,13 +55,45 @@ impl Life {
                 let vanishes = self.natures.get(run).map(|nature| nature.vanishes);
                 self.later(vanishes, Coming::GroupGone(*run));
             }
+            Action::NoteSchedule { process, note } => match note {
+                Some(note) => drop(self.notes.insert(process.clone(), note.clone())),
+                None => drop(self.notes.remove(process)),
+            },
             Action::Fence { .. }
             | Action::Report { .. }
             | Action::Reply { .. }
             | Action::Adopt { .. }
             | Action::Forget { .. }
-            | Action::NoteSchedule { .. }
             | Action::End => {}
+        }
+    }
+
+    /// What only actions together tell.
+    pub(super) fn note_course(&mut self, event: &Event, actions: &[Action]) {
+        let by_person = matches!(event, Event::Command { .. } | Event::Terminate | Event::Resumed { .. });
+        if self.orc.is_going_down() && self.judge.down.is_none() && !by_person {
+            self.tally.count("life: ends by itself");
+        }
+        let is_stopped = |pair: &[Action]| match pair {
+            [Action::Report { facts }, Action::StopEvent { .. }] => facts.reason.is_none(),
+            _ => false,
+        };
+        if *event == Event::DeadlineReached && actions.windows(2).any(is_stopped) {
+            self.tally.count("run: one that is replaced by its next");
+        }
+    }
+
+    fn note_kind(&mut self, instance: Instance, scheduled_time: Option<u64>) {
+        let spec = self.judge.plan.process(instance.prc);
+        if instance.number > spec.replicas {
+            self.tally.count("run: an extra one of overlap = \"allow\"");
+        }
+        let Some(time) = scheduled_time else { return };
+        if !spec.jitter.is_zero() {
+            self.tally.count("run: one of a schedule with jitter");
+        }
+        if spec.catch_up.is_some() && time + 60_000_000 + (spec.jitter.as_micros() as u64) < self.now.wall {
+            self.tally.count("run: one of a missed time");
         }
     }
 
@@ -87,12 +124,19 @@ impl Life {
     }
 }
 
+/// What a run says again and again.
+pub(super) const ALIVE: usize = 1;
+/// What a run says that takes longer.
+const MORE_TIME: usize = 4;
+
 /// What a run says of itself.
 pub(super) fn notice(what: usize) -> Notice {
     let said = Notice::default();
     match what {
+        MORE_TIME => Notice { extend_timeout: Some(20 * SECOND), ..said },
+        5 => Notice { errno: Some(2), ..said },
         0 => Notice { ready: true, main_pid: Some(7), ..said },
-        1 => Notice { alive: true, watchdog: Some(60 * SECOND), ..said },
+        ALIVE => Notice { alive: true, watchdog: Some(60 * SECOND), ..said },
         2 => Notice { stopping: true, status: Some("it ends".to_owned()), ..said },
         _ => Notice { not_alive: true, ..said },
     }
