@@ -10,7 +10,7 @@ use copo_proto::v1;
 use v1::gap::Cause;
 
 use super::batch::Out;
-use super::block::{HEAD, Head};
+use super::block::Head;
 use super::frame;
 use super::segment::{At, Position, Segment, Step};
 use super::stream::{Cut, Stream};
@@ -259,7 +259,7 @@ impl Lane {
     fn pass(&mut self, offset: usize, head: &Head) {
         let Position { inner, at, .. } = self.position;
         // From somewhere in the block, only what lies behind that has not been counted yet.
-        let rest = (head.length - HEAD - inner) as u64;
+        let rest = (head.frames() - inner) as u64;
         let frames = if inner == 0 { u64::from(head.count) } else { head.last_seq() + 1 - at.seq };
         let (count, bytes) = (at.count + frames, at.bytes + rest);
         let at = At { seq: head.last_seq() + 1, time: head.time, count, bytes };
@@ -295,7 +295,7 @@ impl Lane {
     ) -> u64 {
         let segment = stream.segment(self.position.segment).expect("just looked at");
         out.batch.is_large |= head.length >= LARGE * head.count as usize;
-        let from = offset + HEAD + self.position.inner;
+        let from = offset + head.size() + self.position.inner;
         let mut end = offset + head.length;
         let last = head.last_seq().min(to);
         if last < head.last_seq() {

@@ -183,6 +183,7 @@ impl Context {
         let frames = run.sends.iter().map(fields);
         let wanted = Head {
             length: HEAD + run.length,
+            is_short: false,
             client: *client,
             first_number,
             first_seq: 0,

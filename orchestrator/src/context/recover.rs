@@ -11,7 +11,7 @@
 
 use std::io;
 
-use super::block::{self, ALIGN, Content, HEAD, Head};
+use super::block::{self, ALIGN, Content, Head, SHORT};
 use super::segment::{At, HEADER, Hole, Identity, Segment};
 use super::stream::{Purged, Tag};
 use super::{Context, Finding, frame};
@@ -246,10 +246,13 @@ fn scan(mut segment: Segment, any_order: bool) -> Scanned {
             torn = segment.chunk.bytes(offset, offset + 4) != [0; 4];
             break;
         };
-        if at > offset {
+        let is_behind_hole = at > offset;
+        if is_behind_hole {
             let last = head.first_seq.saturating_sub(1);
             segment.holes.push(Hole { from: offset, to: at, first: segment.end.seq, last });
         }
+        // Whose it is stood in what is lost.
+        let head = if is_behind_hole { head } else { segment.lengthened(head) };
         segment.note(at, &head);
         blocks.push((at, head));
         offset = at + head.stride();
@@ -265,7 +268,7 @@ fn whole(segment: &Segment, offset: usize, any_order: bool) -> Option<Head> {
 }
 
 fn next_whole(segment: &Segment, from: usize, any_order: bool) -> Option<(usize, Head)> {
-    let last = segment.chunk.capacity().checked_sub(HEAD)?;
+    let last = segment.chunk.capacity().checked_sub(SHORT)?;
     let candidates = (from..=last).step_by(ALIGN);
     let is_some = |at: &usize| segment.chunk.bytes(*at, *at + 4) != [0; 4];
     candidates.filter(is_some).find_map(|at| whole(segment, at, any_order).map(|head| (at, head)))

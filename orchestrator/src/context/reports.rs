@@ -19,6 +19,7 @@ impl Context {
         let fields = (sentence.as_bytes(), &facts[..]);
         let head = Head {
             length: HEAD + frame::len(ORCHESTRATOR, fields),
+            is_short: false,
             client: [0; 16],
             first_number: 0,
             first_seq: 0,

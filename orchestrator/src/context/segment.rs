@@ -1,12 +1,15 @@
 //! A segment: a chunk with a header and blocks, and the sparse index over them. It knows places, not files.
 
-use super::block::{self, ALIGN, HEAD, Head};
+use super::ClientId;
+use super::block::{self, ALIGN, HEAD, Head, SHORT};
 use super::frame;
 use super::store::Chunk;
 
 /// Bytes of a segment's header.
 pub(super) const HEADER: usize = 64;
 const MAGIC: &[u8; 8] = b"copolog1";
+/// After so many bytes of blocks a head is whole again: a damaged one takes no more along than those.
+const SHORT_FOR: usize = 4 * 1024;
 /// An index entry for about so many bytes of blocks.
 const INDEX_STEP: usize = 32 * 1024;
 
@@ -31,7 +34,7 @@ impl At {
             seq: head.first_seq + u64::from(head.count),
             time: head.time,
             count: self.count + u64::from(head.count),
-            bytes: self.bytes + (head.length - HEAD) as u64,
+            bytes: self.bytes + head.frames() as u64,
         }
     }
 }
@@ -119,6 +122,26 @@ pub(super) struct Segment {
     pub shown: At,
     index: Vec<(usize, At)>,
     pub holes: Vec<Hole>,
+    /// Where a short head goes on behind the last block, and behind the last that may be read.
+    going_on: Option<GoingOn>,
+    shown_going_on: Option<GoingOn>,
+}
+
+/// What a short head leaves out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct GoingOn {
+    client: ClientId,
+    next_number: u64,
+    /// Where the last whole head stands.
+    since: usize,
+}
+
+impl GoingOn {
+    fn after(before: Option<Self>, offset: usize, head: &Head) -> Option<Self> {
+        let since = before.map_or(offset, |before| if head.is_short { before.since } else { offset });
+        let next_number = head.next_number();
+        (next_number > 0).then_some(Self { client: head.client, next_number, since })
+    }
 }
 
 impl Segment {
@@ -143,7 +166,19 @@ impl Segment {
         let start = At { seq: identity.previous + 1, ..at };
         let (index, holes) = (Vec::new(), Vec::new());
         let (tail, visible) = (HEADER, HEADER);
-        Self { identity, chunk, start, end: start, tail, visible, shown: start, index, holes }
+        Self {
+            identity,
+            chunk,
+            start,
+            end: start,
+            tail,
+            visible,
+            shown: start,
+            index,
+            holes,
+            going_on: None,
+            shown_going_on: None,
+        }
     }
 
     pub fn id(&self) -> u64 {
@@ -158,17 +193,36 @@ impl Segment {
     /// Writes a block behind the last one: head, then what `write` puts into the room for frames, the length at last.
     pub fn append(&mut self, head: &Head, write: impl FnOnce(&mut [u8])) {
         let (offset, capacity) = (self.tail, self.chunk.capacity());
+        let head = &self.shortened(head);
         let after = offset + head.stride();
         let block = self.chunk.writable(offset, offset + head.length);
         head.write(block);
-        write(&mut block[HEAD..]);
-        let crc = block::checksum(self.identity.seed, block, head.length);
+        write(&mut block[head.size()..]);
+        let crc = block::checksum(self.identity.seed, block, head);
         block[4..8].copy_from_slice(&crc.to_le_bytes());
         if after + 4 <= capacity {
             self.chunk.store_length(after, 0); // Where the next block will stand, nothing stands yet.
         }
-        self.chunk.store_length(offset, head.length as u32);
+        self.chunk.store_length(offset, head.stored_length());
         self.note(offset, head);
+    }
+
+    /// The head as it is written behind the last block.
+    fn shortened(&self, head: &Head) -> Head {
+        let goes_on = self.going_on.is_some_and(|before| {
+            let is_next = head.client == before.client && head.first_number == before.next_number;
+            is_next && self.tail - before.since < SHORT_FOR
+        });
+        head.shortened().filter(|_| goes_on).unwrap_or(*head)
+    }
+
+    /// The head of the block that stands behind the last one, with what a short one leaves out; as it is where that is
+    /// not known.
+    pub fn lengthened(&self, head: Head) -> Head {
+        match self.going_on {
+            Some(before) if head.is_short => Head { client: before.client, first_number: before.next_number, ..head },
+            Some(_) | None => head,
+        }
     }
 
     /// Takes a block that stands at `offset` into the account.
@@ -182,23 +236,28 @@ impl Segment {
         }
         // Blocks without frames (of the stream of what is kept) have no place in the sequence.
         self.end = if head.count > 0 { at.after(head) } else { self.end };
+        self.going_on = GoingOn::after(self.going_on, offset, head);
         self.tail = (offset + head.stride()).min(self.chunk.capacity());
     }
 
     /// All that was appended may be read from now on.
     pub fn show(&mut self) {
         self.chunk.seal(self.tail);
-        (self.visible, self.shown) = (self.tail, self.end);
+        (self.visible, self.shown, self.shown_going_on) = (self.tail, self.end, self.going_on);
     }
 
     /// Takes back what was appended and not shown.
     pub fn take_back(&mut self) -> Vec<(Head, Vec<u8>)> {
         let mut hidden = Vec::new();
         let mut offset = self.visible;
+        self.going_on = self.shown_going_on;
         while let Some(head) = Head::read(self.chunk.bytes(offset.min(self.tail), self.tail)) {
-            hidden.push((head, self.frames(offset, &head).to_vec()));
+            let whole = self.lengthened(head);
+            self.going_on = GoingOn::after(self.going_on, offset, &whole);
+            hidden.push((whole.lengthened(whole.client, whole.first_number), self.frames(offset, &head).to_vec()));
             offset += head.stride();
         }
+        self.going_on = self.shown_going_on;
         (self.end, self.tail) = (self.shown, self.visible);
         self.index.retain(|(offset, _)| *offset < self.visible);
         self.end_here();
@@ -215,6 +274,7 @@ impl Segment {
             (offset, end) = (at + head.stride(), end.of(&head).after(&head));
         }
         (self.tail, self.visible, self.end, self.shown) = (offset, offset, end, end);
+        (self.going_on, self.shown_going_on) = (None, None);
         self.index.retain(|(at, _)| *at < offset);
     }
 
@@ -246,7 +306,7 @@ impl Segment {
 
     /// The frames of the block at `offset`.
     pub fn frames(&self, offset: usize, head: &Head) -> &[u8] {
-        self.chunk.bytes(offset + HEAD, offset + head.length)
+        self.chunk.bytes(offset + head.size(), offset + head.length)
     }
 
     /// The first place that is `reached`; `None` when that is behind this segment. `reached` is false up to a place and
@@ -297,4 +357,4 @@ impl Segment {
     }
 }
 
-const _: () = assert!(HEADER.is_multiple_of(ALIGN) && HEAD.is_multiple_of(ALIGN));
+const _: () = assert!(HEADER.is_multiple_of(ALIGN) && HEAD.is_multiple_of(ALIGN) && SHORT.is_multiple_of(ALIGN));

@@ -20,6 +20,8 @@ const PARTS: u64 = 32;
 /// So many segments that went are kept to be written again: one more than is needed, since a slow reader may still hold the
 /// one that went last.
 const SPARES: usize = 2;
+/// A segment that is filled in less time (in microseconds) is worth being written again; otherwise its memory is worth more.
+const FAST: u64 = 2_000_000;
 /// Segments are whole pages.
 const PAGE: usize = 16 * 1024;
 
@@ -258,9 +260,14 @@ impl Stream {
     /// Takes the oldest segment out; its chunk becomes a spare, or is removed.
     pub fn drop_first(&mut self, disk: &mut Disk) {
         let Some(Segment { mut chunk, .. }) = self.segments.pop_front() else { return };
-        // Of use is what is about as large as those written now: while segments grow, the first ones are not.
+        // Of use is what is about as large as those written now (while segments grow, the first ones are not) and soon
+        // written again.
         let now = self.segments.back().map_or(0, |newest| newest.chunk.capacity());
-        let is_of_use = (now..=now.saturating_mul(2)).contains(&chunk.capacity());
+        let is_fast = self.segments.back().is_some_and(|newest| newest.end.time - newest.start.time < FAST);
+        if !is_fast {
+            self.spares.drain(..).for_each(|spare| disk.remove(spare));
+        }
+        let is_of_use = is_fast && (now..=now.saturating_mul(2)).contains(&chunk.capacity());
         if is_of_use && self.spares.len() < SPARES && disk.retire(&mut chunk).is_ok() {
             self.spares.push(chunk);
         } else {

@@ -214,8 +214,9 @@ impl Context {
     }
 
     fn kept_head(&self, content: Content, length: usize) -> Head {
-        let (client, time) = ([0; 16], self.last_time);
-        Head { length: HEAD + length, client, first_number: 0, first_seq: 0, time, count: 0, content, keyed: false }
+        let (client, time, is_short) = ([0; 16], self.last_time, false);
+        let length = HEAD + length;
+        Head { length, is_short, client, first_number: 0, first_seq: 0, time, count: 0, content, keyed: false }
     }
 
     fn append_kept(&mut self, head: &Head, bytes: &[u8]) -> Result<(u64, usize), StoreError> {

@@ -3,6 +3,7 @@
 use copo_proto::v1::gap::Cause;
 use proptest::prelude::*;
 
+use super::super::block::Head;
 use super::*;
 
 fn flip(file: &Path, at: u64) {
@@ -113,7 +114,8 @@ fn a_block_that_was_being_written_is_nothing() {
     let copy = rig.copy();
     let data = bytes.windows(500).position(|part| part == [200; 500]).expect("the record");
     let mut cut = bytes.clone();
-    let block = (0..data).rev().find(|at| at % 8 == 0 && bytes[*at + 8..*at + 24] == CLIENT && data - at < 200);
+    let ends_there = |at: &usize| Head::read(&bytes[*at..]).is_some_and(|head| at + head.length == data + 500);
+    let block = (0..data).rev().filter(|at| at % 8 == 0).find(ends_there);
     cut[block.expect("its block")..][..4].fill(0);
     std::fs::write(copy.path().join(file.file_name().expect("a name")), cut).expect("writable");
     let mut context = open(&rig, copy.path());

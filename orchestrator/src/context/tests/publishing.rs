@@ -253,3 +253,38 @@ fn segments_that_went_are_written_again_unless_someone_reads_in_them() {
     let mut all = rig.subscribe(from_seq(301));
     assert_eq!(brief(&rig.read(&mut all)), (301..=400).map(Brief::At).collect::<Vec<_>>());
 }
+
+#[test]
+fn records_that_come_alone_take_little_more_than_their_frames() {
+    let mut rig = Rig::new(spec());
+    for i in 0..20_000u32 {
+        rig.now += 10_000;
+        rig.record("", &[i as u8; 128]);
+    }
+    let frames = rig.context.records.end.bytes;
+    let taken: usize = rig.context.records.segments.iter().map(|segment| segment.tail).sum();
+    assert!(taken as f64 <= 1.2 * frames as f64, "{taken} bytes for {frames} bytes of frames");
+    rig.kill();
+    assert_eq!(rig.context.join(&CLIENT, "token", rig.now).expect("known").last_number, 20_000);
+    assert_eq!(rig.record("", b"next"), 20_001);
+}
+
+#[test]
+fn only_what_is_written_again_soon_is_kept_to_be_written_again() {
+    let mut small = spec();
+    small.retain.bytes = 300_000;
+    let spares = |pause: u64| {
+        let mut rig = Rig::new(small.clone());
+        let mut held = Vec::new();
+        (0..1000).for_each(|_| {
+            rig.now += pause;
+            let mut cursor = rig.subscribe(v1::Subscribe::default());
+            rig.record("", &[1; 1000]);
+            // As a slow reader does it: no segment is free to be written again.
+            held.push(rig.context.read(rig.now, &mut cursor, 1));
+        });
+        segments(rig.path(), "spare-").len()
+    };
+    assert!(spares(10) > 0);
+    assert_eq!(spares(SECOND), 0);
+}
