@@ -85,11 +85,20 @@ pub(crate) struct Place<'a, T> {
     lifetime: PhantomData<&'a mut T>,
 }
 
-impl<T> Place<'_, T> {
+impl<'a, T> Place<'a, T> {
     /// Writes the output.
     pub(crate) fn write(self, value: T) {
         // SAFETY: `place` checked for NULL, and its caller promised that the place may be written.
         unsafe { self.out.write(value) };
+    }
+
+    /// Writes an output that is still to be changed.
+    pub(crate) fn fill(self, value: T) -> &'a mut T {
+        // SAFETY: as for `write`; nobody else uses the place during `'a`, and now it is initialized.
+        unsafe {
+            self.out.write(value);
+            &mut *self.out
+        }
     }
 }
 

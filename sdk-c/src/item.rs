@@ -7,6 +7,7 @@ use copo::v1::Facts;
 use copo::{Gap, ItemRef, MetaReport, RecordRef, UddRecord};
 
 use crate::guard::quietly;
+use crate::handle::Place;
 use crate::text::Texts;
 
 /// A CopoItem that is a record.
@@ -105,15 +106,16 @@ pub struct CopoItem {
 }
 
 /// Lends an item out, valid as long as what it borrows from and until `texts` and `kept` are used anew.
-pub(crate) fn lend(item: ItemRef<'_>, texts: &mut Texts, kept: &mut Option<Box<MetaReport>>) -> CopoItem {
-    let nothing = CopoItem { kind: 0, record: NO_RECORD, report: NO_REPORT, gap: NO_GAP };
+pub(crate) fn lend(item: ItemRef<'_>, texts: &mut Texts, kept: &mut Option<Box<MetaReport>>, out: Place<'_, CopoItem>) {
+    // Written where it stays: most of it is nothing, and to carry that around would cost more than the rest.
+    let out = out.fill(CopoItem { kind: 0, record: NO_RECORD, report: NO_REPORT, gap: NO_GAP });
     match item {
-        ItemRef::Record(record) => CopoItem { kind: COPO_ITEM_RECORD, record: lend_record(&record, texts), ..nothing },
+        ItemRef::Record(record) => (out.kind, out.record) = (COPO_ITEM_RECORD, lend_record(&record, texts)),
         ItemRef::Report(report) => {
             let report = kept.insert(report);
-            CopoItem { kind: COPO_ITEM_REPORT, report: lend_report(report, texts), ..nothing }
+            (out.kind, out.report) = (COPO_ITEM_REPORT, lend_report(report, texts));
         }
-        ItemRef::Gap(gap) => CopoItem { kind: COPO_ITEM_GAP, gap: lend_gap(&gap), ..nothing },
+        ItemRef::Gap(gap) => (out.kind, out.gap) = (COPO_ITEM_GAP, lend_gap(&gap)),
     }
 }
 

@@ -111,7 +111,7 @@ pub unsafe extern "C" fn copo_udd_next(
         // SAFETY: the conventions: one reading thread at a time.
         let (reading, out) = unsafe { (handle::reading(subscription)?, place("out", out)?) };
         let item = reading.subscription.next_ref(timeout(timeout_ms))?;
-        out.write(lend(item, &mut reading.texts, &mut reading.lent));
+        lend(item, &mut reading.texts, &mut reading.lent, out);
         Ok(())
     })
 }

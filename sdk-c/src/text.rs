@@ -66,17 +66,33 @@ pub(crate) struct Texts {
 impl Texts {
     /// Lends the strings, NULL for `None`, until the next call or the drop.
     pub(crate) fn lend<const N: usize>(&mut self, strings: [Option<&str>; N]) -> [*const c_char; N] {
-        self.bytes.clear();
-        let total: usize = strings.iter().flatten().map(|string| string.len() + 1).sum();
-        self.bytes.reserve(total); // The pointers below hold because nothing moves from here on.
+        if !self.holds(&strings) {
+            self.bytes.clear();
+            for string in strings.iter().flatten() {
+                self.bytes.extend_from_slice(string.as_bytes());
+                self.bytes.push(0);
+            }
+        }
+        let mut start = 0;
         strings.map(|string| {
             let Some(string) = string else { return ptr::null() };
-            let start = self.bytes.len();
-            self.bytes.extend_from_slice(string.as_bytes());
-            self.bytes.push(0);
-            // A pointer with the whole buffer's reach, at a place inside what was just written.
-            self.bytes.as_ptr().wrapping_add(start).cast()
+            // A pointer with the whole buffer's reach, at a place inside what stands there.
+            let lent = self.bytes.as_ptr().wrapping_add(start).cast();
+            start += string.len() + 1;
+            lent
         })
+    }
+
+    /// Do just these stand there? A record's sender and key are mostly those of the one before.
+    fn holds(&self, strings: &[Option<&str>]) -> bool {
+        let mut rest = self.bytes.as_slice();
+        strings.iter().flatten().all(|string| {
+            let after = rest.strip_prefix(string.as_bytes()).and_then(|rest| rest.strip_prefix(&[0]));
+            after.is_some_and(|after| {
+                rest = after;
+                true
+            })
+        }) && rest.is_empty()
     }
 }
 
@@ -172,6 +188,11 @@ mod tests {
                 assert_eq!(CStr::from_ptr(first), c"station-1");
                 assert_eq!(CStr::from_ptr(last), c"");
             }
+        }
+        for strings in [["a", "bc"], ["ab", "c"], ["ab", "c"], ["", ""], ["a", "b"], ["a", ""]] {
+            let lent = texts.lend(strings.map(Some));
+            // SAFETY: lent just above, NUL-terminated.
+            assert_eq!(lent.map(|text| unsafe { CStr::from_ptr(text) }.to_str().expect("UTF-8")), strings);
         }
     }
 

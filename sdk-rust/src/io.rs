@@ -135,8 +135,7 @@ impl Link {
         if self.take_seat(state) {
             state.io.is_for_stream = true;
             self.read(state);
-            state.driving = false;
-            self.notify_waiting(state);
+            self.leave_seat(state);
         }
         if state.session.should_write() == Due::Idle {
             self.write_if_idle(state); // All has been acknowledged: nothing would come to take the rest along.

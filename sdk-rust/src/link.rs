@@ -7,6 +7,7 @@
 //! caller takes its place without asking: it finds out when it wakes.
 
 mod lock;
+mod sending;
 mod told;
 mod waiting;
 
@@ -24,7 +25,7 @@ use crate::error::{Error, Result};
 use crate::fork;
 use crate::io;
 use crate::options::ConnectOptions;
-use crate::session::{Body, Bounds, CHUNK, Due, Session};
+use crate::session::{Bounds, Session};
 pub(crate) use lock::Guard;
 use lock::Lock;
 pub(crate) use waiting::Wait;
@@ -126,7 +127,7 @@ pub(crate) struct Link {
     /// Something a caller may wait for has changed, or the driver's place is free.
     changed: Condvar,
     pub(crate) io_wake: Condvar,
-    /// Counts the times a caller began to drive.
+    /// Counts the times a caller began and ended to drive: odd while one does.
     pub(crate) turns: AtomicU64,
     /// The I/O thread is to look after the line.
     pub(crate) is_io_needed: AtomicBool,
@@ -195,118 +196,6 @@ impl Link {
 
     pub(crate) fn lock(&self) -> Guard<'_> {
         self.state.lock()
-    }
-
-    // ---- sends ----
-
-    /// Numbers and sends; returns the number. The waiter is called, if at all, only after this returned Ok.
-    pub(crate) fn send(self: &Arc<Self>, body: &Body<'_>, patience: Patience, waiter: Option<Waiter>) -> Result<u64> {
-        self.send_under(self.lock(), body, patience, waiter)
-    }
-
-    /// Sends a record that nobody waits for: mostly nothing has to be seen to, and often not even the mutex is needed.
-    #[inline]
-    pub(crate) fn send_plain(self: &Arc<Self>, key: &str, data: &[u8], patience: Patience) -> Result<()> {
-        if self.state.enter().is_some_and(|mut inside| inside.state().session.push_quick(key, data)) {
-            return Ok(());
-        }
-        self.send_plain_under_lock(key, data, patience)
-    }
-
-    fn send_plain_under_lock(self: &Arc<Self>, key: &str, data: &[u8], patience: Patience) -> Result<()> {
-        let mut state = self.state.lock_to_send();
-        if state.session.push_quick(key, data) {
-            state.count_send();
-            return Ok(());
-        }
-        state.session.disarm();
-        self.send_under(state, &Body::Udd { key, data, expect_seq: None }, patience, None).map(drop)
-    }
-
-    fn send_under<'a>(
-        self: &'a Arc<Self>,
-        mut state: Guard<'a>,
-        body: &Body<'_>,
-        patience: Patience,
-        waiter: Option<Waiter>,
-    ) -> Result<u64> {
-        state.session.check(body)?;
-        match state.room(body) {
-            Some(room) => room?,
-            None => state = self.wait_for_room(state, body, patience)?,
-        }
-        let number = state.session.push(body);
-        let is_waited_for = matches!(waiter, Some(Waiter::Caller));
-        if let Some(waiter) = waiter {
-            state.waiters.insert(number, waiter);
-        }
-        match state.session.should_write() {
-            Due::No => {}
-            Due::Idle => self.write_if_idle(&mut state),
-            Due::Chunk => self.write_chunk(&mut state),
-        }
-        if !is_waited_for {
-            self.leave_to_io(&mut state);
-            if state.due.is_empty() && self.is_attended(&state) {
-                let until = if state.is_write_blocked { state.next_try } else { CHUNK };
-                state.session.arm(until);
-            }
-            state.count_send();
-        }
-        self.release(state);
-        Ok(number)
-    }
-
-    fn wait_for_room<'a>(
-        self: &'a Arc<Self>,
-        mut state: Guard<'a>,
-        body: &Body<'_>,
-        patience: Patience,
-    ) -> Result<Guard<'a>> {
-        // Whatever fills the window must be on its way, or no room would ever come.
-        self.write_if_idle(&mut state);
-        match patience {
-            Patience::None => {
-                self.leave_to_io(&mut state);
-                self.release(state);
-                Err(Error::new(ErrorCode::WouldBlock, "cannot send now: the window of unacknowledged sends is full"))
-            }
-            Patience::Until(deadline) => {
-                let (state, room) = self.wait_for(state, deadline, Wait::Acks, |state| state.ample_room(body));
-                match room {
-                    Ok(()) => Ok(state),
-                    Err(error) => {
-                        self.release(state);
-                        Err(error)
-                    }
-                }
-            }
-        }
-    }
-
-    /// Sends and waits for the Seq.
-    pub(crate) fn send_sync(self: &Arc<Self>, body: &Body<'_>, timeout: Option<Duration>) -> Result<u64> {
-        let patience = Patience::of(timeout);
-        let number = self.send(body, patience, Some(Waiter::Caller))?;
-        let Patience::Until(deadline) = patience else { unreachable!("made by `of`") };
-        let (mut state, seq) =
-            self.wait_for(self.lock(), deadline, Wait::Acks, |state| match state.seqs.remove(&number) {
-                Some(seq) => Some(seq),
-                // Held back for now: the caller is told, and the record goes when there is room.
-                None => state.session.refused().map(|error| Err(error.clone())),
-            });
-        state.waiters.remove(&number);
-        self.release(state);
-        seq
-    }
-
-    /// Waits until everything sent so far is acknowledged.
-    pub(crate) fn flush(self: &Arc<Self>, deadline: Option<Instant>, wait: Wait) -> Result<()> {
-        let state = self.lock();
-        let last = state.session.last();
-        let (state, flushed) = self.wait_for(state, deadline, wait, |state| state.flushed(last));
-        self.release(state);
-        flushed
     }
 
     // ---- requests ----

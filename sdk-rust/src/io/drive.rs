@@ -15,6 +15,8 @@ const LEASE: Duration = Duration::from_millis(2);
 /// The same after a caller that sends without a pause, and what the last of its sends wait at most if it does pause: they
 /// have gathered while their forerunners were on the way, and it would have taken the acknowledgement itself.
 const STREAM_LEASE: Duration = Duration::from_micros(300);
+/// For how many of these it leaves one wait of such a caller alone, before it sleeps until that is over.
+const LEASES_OF_A_WAIT: u32 = 8;
 /// What a driver that waits inside a read takes at once: some dozen acknowledgements.
 #[cfg(target_os = "linux")]
 const SMALL_READ: usize = 1024;
@@ -44,6 +46,13 @@ impl Link {
         (state.driving, state.io.is_driving) = (true, false);
         self.turns.fetch_add(1, Ordering::Relaxed);
         true
+    }
+
+    /// A caller's turn is over.
+    pub(crate) fn leave_seat(&self, state: &mut State) {
+        state.driving = false;
+        self.turns.fetch_add(1, Ordering::Relaxed);
+        self.notify_waiting(state);
     }
 
     /// One step of driving, by whoever set `driving`: waits for the line, the waker or the deadline, then does what has
@@ -202,10 +211,13 @@ impl Link {
             state = state.wait(&self.io_wake);
             state.io.sleeps_for_long = false;
         } else if state.io.is_for_stream {
-            // While the stream goes on it needs not even be stopped for a look at the state.
+            // While the stream goes on, or waits for room and drives, it needs not even be stopped for a look at the state.
+            let mut leases = 0;
             state = state.wait_lease(&self.io_wake, STREAM_LEASE, || {
                 let turns = self.turns.load(Ordering::Relaxed);
-                std::mem::replace(seen, turns) != turns && !self.is_io_needed.load(Ordering::Relaxed)
+                leases = if std::mem::replace(seen, turns) == turns { leases + 1 } else { 0 };
+                let goes_on = leases == 0 || (turns % 2 == 1 && leases < LEASES_OF_A_WAIT);
+                goes_on && !self.is_io_needed.load(Ordering::Relaxed)
             });
         } else {
             state = state.wait_timeout(&self.io_wake, LEASE);

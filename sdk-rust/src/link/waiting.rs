@@ -45,13 +45,19 @@ impl Link {
         ready: impl FnMut(&mut State) -> Option<Result<T>>,
     ) -> (Guard<'a>, Result<T>) {
         let (mut state, done) = self.wait_until(state, deadline, wait, ready);
-        if state.is_write_blocked {
-            self.call_io(&mut state); // What found no room is nobody else's any more.
-        }
+        self.leave_blocked_to_io(&mut state);
         (state, done)
     }
 
-    fn wait_until<'a, T>(
+    /// What found no room is nobody else's any more.
+    pub(super) fn leave_blocked_to_io(self: &Arc<Self>, state: &mut State) {
+        if state.is_write_blocked {
+            self.call_io(state);
+        }
+    }
+
+    /// As [`Self::wait_for`], for who goes on to send: then what found no room is still the caller's.
+    pub(super) fn wait_until<'a, T>(
         self: &'a Arc<Self>,
         mut state: Guard<'a>,
         deadline: Option<Instant>,
@@ -86,10 +92,7 @@ impl Link {
     fn drive<'a>(self: &'a Arc<Self>, mut state: Guard<'a>, deadline: Option<Instant>, wait: Wait) -> Guard<'a> {
         let reads = wait.is_sure_to_end() && state.session.is_in_flight();
         state = if reads { self.step_by_read(state, deadline) } else { self.step(state, deadline) };
-        state.driving = false;
-        if state.waiting > 0 {
-            self.changed.notify_all();
-        }
+        self.leave_seat(&mut state);
         if state.io.sleeps_for_long {
             self.io_wake.notify_one();
         }
