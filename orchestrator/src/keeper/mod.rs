@@ -35,6 +35,8 @@ pub use arguments::{Arguments, Held, KEEP};
 use children::Signals;
 use message::Message;
 
+use crate::runtime::memory;
+
 /// So many orchestrators in a row that never came to answer: nothing better is to be expected of the next one.
 const HOPELESS: u32 = 5;
 /// So many restarts at once, then one each [`PERIOD`].
@@ -237,6 +239,7 @@ impl Keeper {
                     orchestrator.is_settled = true;
                     self.failures = 0;
                     self.hand_over();
+                    memory::give_back();
                 }
                 Ok(Some(Message::Ended)) => orchestrator.has_ended = true,
                 Ok(Some(Message::Upgrade { binary })) => orchestrator.upgrade = Some(binary),

@@ -10,6 +10,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::boot;
 use super::census::Census;
+use super::files;
 use super::group::Members;
 use super::journal::{self, Left, Main, NotedRun};
 use super::kept::Kept;
@@ -19,7 +20,11 @@ use super::perform::{Performer, Run};
 use super::pids;
 use super::probe::LineWatch;
 use super::processes::{self, Watch};
+#[cfg(unix)]
+use super::terminal;
 use crate::layout::Layout;
+#[cfg(unix)]
+use crate::plan::Stdin;
 use crate::server::Identity;
 use crate::signal;
 use crate::supervisor::{Event, Found, LiveRun, Outcome, RunId, Stray};
@@ -60,6 +65,11 @@ impl Performer {
                 self.ports.borrow_mut().note(&internal_name, asked.base, port);
             }
             self.output.open(&internal_name, log);
+            #[cfg(unix)]
+            if spec.stdin == Stdin::Terminal {
+                // It was hung up.
+                terminal::withdraw(&self.layout, &internal_name);
+            }
             let pid = of_run.main.as_ref().map(|main| main.pid);
             let socket = self.layout.notify(&internal_name);
             let lines = pid.and_then(|pid| self.probes.adopt(*run, self.plan.process(instance.prc), &socket, pid));
@@ -91,7 +101,6 @@ impl Performer {
         let Remains { noted, main, watch } = of_run;
         let Some(main) = main else { return Found::Ended { outcome: Outcome::Unknown } };
         let pid = main.pid;
-        let ended = processes::outcome_of_zombie(&main);
         let open = |inode: u64, for_writing: bool| {
             self.kept.open_pipe(inode, for_writing).or_else(|| processes::open_pipe(pid, inode, for_writing))
         };
@@ -105,9 +114,10 @@ impl Performer {
         }
         let group = Rc::new(Members::Left(LeftGroup::of(run, &internal_name, main, &self.census)));
         self.runs.insert(run, Run { internal_name: internal_name.clone(), pid, group });
-        let (None, Some(watch)) = (ended, watch) else {
-            return Found::Ended { outcome: ended.unwrap_or(Outcome::Unknown) };
-        };
+        let Some(watch) = watch else { return Found::Ended { outcome: Outcome::Unknown } };
+        if let Some(outcome) = watch.ended_before() {
+            return Found::Ended { outcome };
+        }
         pids::write(&self.layout, &internal_name, pid);
         let (events, probes) = (self.events.clone(), Rc::clone(&self.probes));
         tokio::task::spawn_local(async move {
@@ -130,9 +140,11 @@ impl Performer {
             let (hub, journal, hurry) = (Rc::clone(&self.hub), Rc::clone(&self.journal), Rc::clone(&hurry));
             let (kept, census) = (Rc::clone(&self.kept), self.census.clone());
             let pid = of_run.main.as_ref().map_or(0, |main| main.pid);
+            let (layout, internal_name) = (self.layout.clone(), stray.internal_name.clone());
             tasks.push(tokio::task::spawn_local(async move {
                 let run = stray.run;
                 stop(stray, of_run, (&hurry, &census, &kept), |facts| hub.report(facts)).await;
+                files::remove_of(&layout, &internal_name);
                 kept.release(run, pid);
                 journal.borrow_mut().forget_run(run);
             }));

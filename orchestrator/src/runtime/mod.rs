@@ -22,6 +22,7 @@ mod descriptors;
 mod driver;
 mod ending;
 mod environment;
+mod files;
 mod group;
 #[cfg(target_os = "linux")]
 mod hand_over;
@@ -35,7 +36,7 @@ pub mod log;
 mod log_budget;
 pub mod log_identity;
 pub mod log_times;
-mod memory;
+pub(crate) mod memory;
 pub mod notify;
 mod output;
 mod own_log;
@@ -191,7 +192,7 @@ async fn live(started: Started) -> u8 {
     output.reports(layout.reports(), hub.reports_json());
     hub.close().await;
     output.close();
-    start::remove_files(&layout);
+    files::remove(&layout);
     #[cfg(unix)]
     access::close(&layout);
     #[cfg(target_os = "linux")]
@@ -217,7 +218,7 @@ async fn live(started: Started) -> u8 {
 pub fn sweep(layout: &Layout, purge: bool) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, adopt::end_all(layout));
-    start::remove_files(layout);
+    files::remove(layout);
     #[cfg(target_os = "linux")]
     cgroup::remove_left(layout);
     let _ = std::fs::remove_file(layout.state());

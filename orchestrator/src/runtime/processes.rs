@@ -16,6 +16,7 @@ pub(super) use nobody::*;
 mod linux {
     use std::collections::{BTreeMap, BTreeSet};
     use std::fs::{self, OpenOptions};
+    use std::io::Read;
     use std::os::fd::{AsRawFd, OwnedFd};
     use std::os::unix::ffi::OsStrExt;
     use std::time::{Duration, Instant};
@@ -43,7 +44,10 @@ mod linux {
     }
 
     pub fn stat(pid: u32) -> Option<Stat> {
-        let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // Read by hand: the library would ask for the size first, and read once more to be sure.
+        let mut bytes = [0; 1024];
+        let read = fs::File::open(format!("/proc/{pid}/stat")).and_then(|mut file| file.read(&mut bytes)).ok()?;
+        let text = String::from_utf8_lossy(&bytes[..read]);
         // The name, in parentheses, may hold anything; behind it stand state, parent, group, session …
         let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
         Some(Stat {
@@ -72,7 +76,7 @@ mod linux {
     }
 
     /// How a main process ended that nobody has reaped yet.
-    pub fn outcome_of_zombie(main: &Main) -> Option<Outcome> {
+    fn outcome_of_zombie(main: &Main) -> Option<Outcome> {
         let zombie = stat(main.pid).filter(|stat| stat.is_dead && stat.started == main.started)?;
         Some(outcome_of(zombie.status))
     }
@@ -111,20 +115,27 @@ mod linux {
     pub struct Watch {
         main: Main,
         pidfd: AsyncFd<OwnedFd>,
+        ended_before: Option<Outcome>,
     }
 
     /// Watches a main process; `None` when it has ended and is reaped, or its number is another's.
     pub fn watch(main: &Main) -> Option<Watch> {
         let pidfd = pidfd_open(pid_of(main.pid), PidfdFlags::empty()).ok()?;
         // Asked after it was opened: so the process that the descriptor names is the one that is asked about.
-        identity(main.pid).filter(|(started, _)| *started == main.started)?;
+        let stat = stat(main.pid).filter(|stat| stat.started == main.started)?;
+        let ended_before = stat.is_dead.then(|| outcome_of(stat.status));
         // SAFETY: an OwnedFd names the same open descriptor for as long as it lives.
         let pidfd = unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE) };
         let pidfd = pidfd.inspect_err(|error| tracing::error!("cannot watch process {}: {error}", main.pid)).ok()?;
-        Some(Watch { main: main.clone(), pidfd })
+        Some(Watch { main: main.clone(), pidfd, ended_before })
     }
 
     impl Watch {
+        /// How it has ended, if it had when it began to be watched.
+        pub fn ended_before(&self) -> Option<Outcome> {
+            self.ended_before
+        }
+
         /// Until it has ended.
         pub async fn ended(&self) {
             if let Ok(mut ready) = self.pidfd.readable().await {
@@ -226,11 +237,6 @@ mod apple {
         is_there(main)
     }
 
-    /// Only its parent learns how a process ended.
-    pub fn outcome_of_zombie(_main: &Main) -> Option<Outcome> {
-        None
-    }
-
     /// Start time (microseconds since the Unix epoch) of a process; its session is not needed.
     pub fn identity(pid: u32) -> Option<(u64, u32)> {
         let mut info = MaybeUninit::<libc::proc_bsdinfo>::zeroed();
@@ -273,6 +279,11 @@ mod apple {
     }
 
     impl Watch {
+        /// One that had ended is not watched.
+        pub fn ended_before(&self) -> Option<Outcome> {
+            None
+        }
+
         /// Until it has ended.
         pub async fn ended(&self) {
             while is_there(&self.main) {
@@ -313,10 +324,6 @@ mod nobody {
         false
     }
 
-    pub fn outcome_of_zombie(_main: &Main) -> Option<Outcome> {
-        None
-    }
-
     pub fn find_runs(_runs: &BTreeSet<String>) -> BTreeMap<String, u32> {
         BTreeMap::new()
     }
@@ -331,6 +338,10 @@ mod nobody {
     }
 
     impl Watch {
+        pub fn ended_before(&self) -> Option<Outcome> {
+            None
+        }
+
         pub async fn ended(&self) {}
 
         pub async fn outcome(&self) -> Outcome {

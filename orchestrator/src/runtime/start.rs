@@ -33,7 +33,7 @@ use super::side::Side;
 use super::sinks::Shared;
 use super::spawn::Spawner;
 use super::termination::Terminations;
-use super::{Begin, RunError, boot, own_log, pids};
+use super::{Begin, RunError, boot, files, own_log};
 use crate::context::Context;
 use crate::layout::{self, Layout};
 use crate::plan::Plan;
@@ -77,7 +77,8 @@ pub(super) fn start(plan: Plan, layout: Layout, begin: Begin, kept: io::Result<K
     Orphans::take_in();
     let (begins, left) = what_was_left(&layout, &begin).map_err(fail)?;
     let plan = if begin.is_resumed() { left.saved.scaled(plan) } else { plan };
-    remove_files(&layout);
+    // Files are made anew far more slowly than they are found in order.
+    files::remove_but(&layout, &left.runs.values().map(|noted| noted.internal_name.as_str()).collect());
 
     let (context, findings) = open_context(&plan, &layout).map_err(fail)?;
     let terminations = Terminations::listen().map_err(|error| fail(format!("cannot listen to signals: {error}")))?;
@@ -238,42 +239,10 @@ fn about(plan: &Plan) -> About {
     }
 }
 
-/// Removes what is there only while an orchestrator runs: pid files and sockets.
-pub(super) fn remove_files(layout: &Layout) {
-    pids::remove_all(layout);
-    if let Err(error) = remove_sockets(layout) {
-        tracing::warn!("cannot remove the sockets in {}: {error}", layout.root().display());
-    }
-}
-
 /// Empties the context: everything that was published and reported.
 pub(super) fn remove_context(layout: &Layout) -> io::Result<()> {
     for gone in [std::fs::remove_dir_all(layout.context()), std::fs::remove_file(layout.reports())] {
         gone.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })?;
     }
-    Ok(())
-}
-
-#[cfg(unix)]
-fn remove_sockets(layout: &Layout) -> io::Result<()> {
-    use std::fs;
-    for entry in fs::read_dir(layout.root())? {
-        let folder = entry?.path();
-        let _ = fs::remove_file(folder.join("tty"));
-        let _ = fs::remove_file(folder.join("notify"));
-        // Only a folder that held nothing but its socket goes with it.
-        if fs::remove_file(folder.join("stdio")).is_ok() {
-            let _ = fs::remove_dir(folder);
-        }
-    }
-    match fs::remove_file(layout.socket()) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        Err(_) | Ok(()) => Ok(()),
-    }
-}
-
-/// Pipes go with their last handle.
-#[cfg(windows)]
-fn remove_sockets(_layout: &Layout) -> io::Result<()> {
     Ok(())
 }
