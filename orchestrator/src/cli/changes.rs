@@ -4,6 +4,7 @@ use copo::v1::change::Kind;
 use copo::v1::{self, Change, Changes, request, response};
 use copo::{Client, ErrorCode};
 use copo_orchestrator::plan::Plan;
+use copo_orchestrator::supervisor::OUTDATED;
 use serde_json::{Value, json};
 
 use super::args::{self, Place};
@@ -64,6 +65,10 @@ pub fn warn_of_drift(client: &Client) {
 
 /// Does the file say something else? (Who scaled or stopped something knows that.)
 fn is_drift(change: &Change) -> bool {
+    // A run that was taken over as it was: its restart is just what applies the file.
+    if change.settings.iter().any(|setting| setting.key == OUTDATED) {
+        return false;
+    }
     match change.kind() {
         Kind::Add | Kind::Remove | Kind::Restart | Kind::Update | Kind::NeedsDown => true,
         Kind::Scale | Kind::Start | Kind::Unspecified => false,

@@ -25,8 +25,9 @@ pub struct Upgrade {
     pub binary: Option<PathBuf>,
 }
 
-/// The next orchestrator answers within this time, or something is wrong.
-const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// The next orchestrator answers within this time, or something is wrong: one that hangs is given up by the keeper after
+/// half of it, and the old one is back.
+const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// A binary that may take over.
@@ -59,7 +60,7 @@ pub fn run(place: &Place, upgrade: &Upgrade) -> Outcome {
     control::done(&client, Kind::Upgrade(v1::Upgrade { binary: binary.to_owned() }), None)?;
     drop(client);
     let after = next(&target, &before)?;
-    if after.version != successor.version {
+    if after.version != successor.version || !runs(after.pid, &successor.path) {
         let (log, version) = (target.layout.orchestrator_log(), &after.version);
         let why = format!("{path} did not start, and version {version} goes on; see {}", log.display());
         return Err(Failure::new(FAILED, format!("cannot upgrade {application}: {why}")));
@@ -87,6 +88,22 @@ fn asked(path: &Path) -> Result<Successor, Failure> {
     let state_form = said["state_form"].as_u64();
     let state_form = state_form.ok_or_else(|| cannot(&format!("version {version} takes over from nobody")))?;
     Ok(Successor { path, version, state_form })
+}
+
+/// Is this the binary that the process runs? Where that cannot be told, it is believed to be.
+fn runs(pid: u32, binary: &Path) -> bool {
+    #[cfg(target_os = "linux")]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let identity = |path: &Path| std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
+        let running = identity(Path::new(&format!("/proc/{pid}/exe")));
+        running.is_none() || running == identity(binary)
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = (pid, binary);
+        true
+    }
 }
 
 /// The state of the orchestrator that follows.

@@ -17,6 +17,7 @@
 mod arguments;
 mod children;
 pub mod message;
+mod place;
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -27,13 +28,13 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use rustix::process::Signal;
 
 pub use arguments::{Arguments, Held, KEEP};
 use children::Signals;
 use message::Message;
+use place::{raise_descriptors, take_file};
 
 use crate::runtime::memory;
 
@@ -42,6 +43,8 @@ const HOPELESS: u32 = 5;
 /// So many restarts at once, then one each [`PERIOD`].
 const BURST: u32 = 64;
 const PERIOD: Duration = Duration::from_secs(1);
+/// How long an orchestrator of another binary may take until it answers; then the old one goes on.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The whole life of a keeper, if this process is to be one; its exit code.
 #[must_use]
@@ -103,11 +106,19 @@ struct Orchestrator {
     has_ended: bool,
     /// The binary that is to take its place.
     upgrade: Option<PathBuf>,
+    started_at: Instant,
 }
 
 impl Orchestrator {
     fn new(pid: u32, socket: OwnedFd) -> Self {
-        Self { pid, socket: Some(socket), is_settled: false, has_ended: false, upgrade: None }
+        Self {
+            pid,
+            socket: Some(socket),
+            is_settled: false,
+            has_ended: false,
+            upgrade: None,
+            started_at: Instant::now(),
+        }
     }
 }
 
@@ -148,6 +159,7 @@ impl Keeper {
             self.sleep();
             self.hear_signals();
             self.hear_orchestrator();
+            self.lose_patience();
             if let Some(code) = self.look_after_orchestrator() {
                 return code;
             }
@@ -197,12 +209,29 @@ impl Keeper {
         let socket = self.orchestrator.as_ref().and_then(|orchestrator| orchestrator.socket.as_ref());
         let mut fds = vec![PollFd::new(&self.signals, PollFlags::IN)];
         fds.extend(socket.map(|socket| PollFd::new(socket, PollFlags::IN)));
-        let left = self.start_at.map(|at| at.saturating_duration_since(Instant::now()));
+        let wake_at = [self.start_at, self.hopeless_at()].into_iter().flatten().min();
+        let left = wake_at.map(|at| at.saturating_duration_since(Instant::now()));
         let timeout = left.map(|left| Timespec {
             tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: i64::from(left.subsec_nanos()),
         });
         let _ = poll(&mut fds, timeout.as_ref());
+    }
+
+    /// When an orchestrator of another binary is taken for one that hangs.
+    fn hopeless_at(&self) -> Option<Instant> {
+        let waited_for = self.orchestrator.as_ref().filter(|it| self.successor.is_some() && !it.is_settled);
+        waited_for.map(|orchestrator| orchestrator.started_at + PATIENCE)
+    }
+
+    /// Ends an orchestrator of another binary that does not come to answer.
+    fn lose_patience(&self) {
+        if let Some((orchestrator, _)) =
+            self.orchestrator.as_ref().zip(self.hopeless_at().filter(|at| *at <= Instant::now()))
+        {
+            eprintln!("copo: it has not come to answer within {} s, and is killed", PATIENCE.as_secs());
+            signal(orchestrator.pid, Signal::KILL);
+        }
     }
 
     fn hear_signals(&mut self) {
@@ -338,34 +367,6 @@ impl Keeper {
             children::reap_all_but(|pid| pid == orchestrator.pid || self.adopted.contains(&pid));
         }
     }
-}
-
-/// The file that is held locked while a keeper lives, for those who look for one.
-fn take_file(arguments: &Arguments) -> io::Result<File> {
-    use std::io::{Seek, Write};
-    use std::os::unix::fs::OpenOptionsExt;
-    let mut file = match &arguments.file_descriptor {
-        Some(inherited) => {
-            rustix::io::fcntl_setfd(inherited, rustix::io::FdFlags::CLOEXEC)?;
-            File::from(inherited.try_clone()?)
-        }
-        None => OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&arguments.file)?,
-    };
-    flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|error| match error {
-        Errno::WOULDBLOCK => io::Error::other("its keeper runs already"),
-        error => error.into(),
-    })?;
-    file.set_len(0)?;
-    file.rewind()?;
-    file.write_all(format!("{}\n", std::process::id()).as_bytes())?;
-    Ok(file)
-}
-
-/// Two for each child of which they are held.
-fn raise_descriptors() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let found = getrlimit(Resource::Nofile);
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: found.maximum, ..found });
 }
 
 /// This binary, even when another file has taken its place.

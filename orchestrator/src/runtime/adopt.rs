@@ -4,12 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use copo_proto::env as names;
 use copo_proto::v1::{EventKind, Facts};
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::boot;
 use super::census::Census;
+use super::environment::Environment;
 use super::files;
 use super::group::Members;
 use super::journal::{self, Left, Main, NotedRun};
@@ -20,9 +22,11 @@ use super::perform::{Performer, Run};
 use super::pids;
 use super::probe::LineWatch;
 use super::processes::{self, Watch};
+use super::spawn::SpawnError;
 #[cfg(unix)]
 use super::terminal;
 use crate::layout::Layout;
+use crate::plan::ProcessSpec;
 #[cfg(unix)]
 use crate::plan::Stdin;
 use crate::server::Identity;
@@ -95,6 +99,24 @@ impl Performer {
             (*run, Remains { noted: NotedRun { main: main.clone(), ..noted.clone() }, main, watch })
         };
         left.runs.iter().map(of_run).collect()
+    }
+
+    /// What the main process of a run that was taken over has found, as far as that is known.
+    pub(super) fn environment_of_left(
+        &self,
+        spec: &ProcessSpec,
+        run: RunId,
+        internal_name: &str,
+    ) -> Result<Environment, SpawnError> {
+        let mut env = self.environment(spec, run, internal_name)?;
+        let journal = self.journal.borrow();
+        if let Some(noted) = journal.run(run) {
+            env.set(names::TOKEN, &noted.token);
+            if let Some((port, number)) = spec.extra_env.port.as_ref().zip(noted.port) {
+                env.set(&port.env, number.to_string());
+            }
+        }
+        Ok(env)
     }
 
     fn take_over(&mut self, run: RunId, internal_name: String, of_run: Remains, lines: Option<LineWatch>) -> Found {

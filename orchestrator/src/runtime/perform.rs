@@ -241,7 +241,12 @@ impl Performer {
     }
 
     /// What a program of this run finds, but for what only its main process may know.
-    fn environment(&self, spec: &ProcessSpec, run: RunId, internal_name: &str) -> Result<Environment, SpawnError> {
+    pub(super) fn environment(
+        &self,
+        spec: &ProcessSpec,
+        run: RunId,
+        internal_name: &str,
+    ) -> Result<Environment, SpawnError> {
         let mut env = self.inherited.clone();
         #[cfg(unix)]
         if let Some(credentials) = Attributes::of(&spec.attributes).map_err(SpawnError::lasting)?.credentials {
@@ -292,7 +297,7 @@ impl Performer {
 
     fn probe(&self, run: RunId, instance: Instance, (probe, check, timeout): (ProbeKind, Check, Duration)) {
         let spec = self.plan.process(instance.prc);
-        let env = || self.environment(spec, run, &self.internal_name(instance));
+        let env = || self.environment_of_left(spec, run, &self.internal_name(instance));
         self.probes.ask(Question { run, probe, check, timeout, spec, env: &env }, &self.spawner);
     }
 

@@ -58,7 +58,10 @@ mod tests {
 
         let mut before = String::new();
         open.read_to_string(&mut before).expect("readable");
-        assert_eq!((before.as_str(), fs::read_to_string(layout.pid("a-1")).expect("there").as_str()), ("7\n", "12345\n"));
+        assert_eq!(
+            (before.as_str(), fs::read_to_string(layout.pid("a-1")).expect("there").as_str()),
+            ("7\n", "12345\n")
+        );
         remove_but(&layout, &HashSet::from(["a-1"]));
         assert!(layout.pid("a-1").exists() && !layout.pid("b-1").exists());
         assert_eq!(fs::read_dir(layout.pids()).expect("there").count(), 1);

@@ -190,6 +190,7 @@ impl Orchestrator {
         if self.down.is_some() {
             return;
         }
+        self.replace_outdated(now, names);
         if !names.is_empty() {
             // The command line has checked the names against the same file; one that means nothing starts nothing.
             let named = names.iter().filter_map(|name| self.resolve(name).ok()).flatten().collect();

@@ -54,6 +54,9 @@ pub(super) struct Run {
     /// How it is watched.
     #[serde(default)]
     pub watch: Watch,
+    /// What it was started with (see `converge::settings::fingerprint`).
+    #[serde(default)]
+    pub made_with: Option<[u64; 2]>,
 }
 
 impl Run {

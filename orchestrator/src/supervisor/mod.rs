@@ -30,6 +30,7 @@ mod waits;
 mod watch;
 
 pub use action::{Action, Reply, Spawn};
+pub use converge::OUTDATED;
 pub use cron_clock::{ScheduleNote, Stretch};
 pub use event::{Command, Deadline, Event, Found, Now, Outcome, RequestId, Requester};
 pub use notice::Notice;

@@ -3,6 +3,7 @@
 //! An event becomes an input of one instance's table ([`super::process`]); what others must know of the step comes back
 //! as notes, and `settle` follows them until nothing is left: dependents start, triggers fire, requests are answered.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::mem;
 use std::sync::Arc;
@@ -71,6 +72,8 @@ pub(super) struct Process {
     pub retired: BTreeSet<u32>,
     /// It is in copo.toml no more: it is there until its last run is gone.
     pub is_removed: bool,
+    /// What its runs are started with by the plan that holds, once that was asked for.
+    pub fingerprint: OnceCell<[u64; 2]>,
 }
 
 impl Process {
@@ -82,6 +85,7 @@ impl Process {
             fan_in: fan_in_of(spec),
             retired: BTreeSet::new(),
             is_removed: false,
+            fingerprint: OnceCell::new(),
         };
         process.grow(spec.replicas);
         process
@@ -229,6 +233,10 @@ impl Orchestrator {
         if before.0 != after.0 {
             before.0.map(|run| self.runs.remove(&run));
             self.runs.extend(after.0.map(|run| (run, instance)));
+            let made_with = self.fingerprint(instance.prc);
+            if let Some(State::Live(run)) = slot_mut(&mut self.processes, instance).map(|slot| &mut slot.state) {
+                run.made_with = Some(made_with);
+            }
         }
         if before.1 != after.1 {
             before.1.map(|at| self.deadlines.remove(&(at, instance)));

@@ -24,6 +24,9 @@ use super::run::{Instance, RunId, RunSeed};
 use super::step::{Finish, Input, Note};
 use crate::plan::{Plan, PrcId, Trigger};
 
+/// Of a run that was taken over.
+const CHANGED_SINCE: &str = "copo.toml has changed since it started: copo up restarts it";
+
 /// The state of an orchestrator, or what of it has changed.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -347,7 +350,8 @@ impl Orchestrator {
 
     fn report_adopted(&mut self, instance: Instance) {
         let spec = self.plan.process(instance.prc);
-        let facts = report::of_instance(EventKind::Adopted, spec, instance, self.run(instance), None);
+        let reason = self.is_outdated(instance, self.fingerprint(instance.prc)).then(|| CHANGED_SINCE.to_owned());
+        let facts = report::of_instance(EventKind::Adopted, spec, instance, self.run(instance), reason);
         self.actions.push(Action::Report { facts });
     }
 

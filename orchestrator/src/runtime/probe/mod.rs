@@ -209,12 +209,10 @@ impl Probes {
             Check::Tcp(address) => self.answer(run, probe, timeout, async move { tcp::ask(&address).await }),
             Check::Exec { program, args } => {
                 let kept = self.runs.borrow().get(&run).and_then(|watched| watched.env.clone());
-                let started = kept
-                    .map_or_else(env, Ok)
-                    .and_then(|env| launch(spec, program.clone(), args, env))
-                    .and_then(|launch| spawner.spawn(&launch, &|_, _| {}));
-                match started {
-                    Ok(spawned) => self.wait_for_program(run, probe, timeout, &program, spawned),
+                let launch = kept.map_or_else(env, Ok).and_then(|env| launch(spec, program.clone(), args, env));
+                let secrets = launch.as_ref().map(|launch| exec::Secrets::of(spec, &launch.env)).unwrap_or_default();
+                match launch.and_then(|launch| spawner.spawn(&launch, &|_, _| {})) {
+                    Ok(spawned) => self.wait_for_program(run, probe, timeout, (&program, secrets), spawned),
                     Err(error) => self.tell(run, probe, Err(format!("cannot start {error}"))),
                 }
             }
@@ -228,11 +226,18 @@ impl Probes {
         }
     }
 
-    fn wait_for_program(&self, run: RunId, probe: ProbeKind, timeout: Duration, program: &Path, spawned: Spawned) {
+    fn wait_for_program(
+        &self,
+        run: RunId,
+        probe: ProbeKind,
+        timeout: Duration,
+        (program, secrets): (&Path, exec::Secrets),
+        spawned: Spawned,
+    ) {
         let leaders = self.leaders.clone();
         let name = program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned();
         // Made here, not when the task runs first: from its spawn on somebody has to see to its end.
-        let program = exec::Program::of(name, spawned, leaders);
+        let program = exec::Program::of(name, secrets, spawned, leaders);
         self.answer(run, probe, timeout, program.answer());
     }
 

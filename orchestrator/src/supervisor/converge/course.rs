@@ -6,6 +6,7 @@ use copo_proto::v1::{self, change};
 
 use super::Effect;
 use super::merge::{Merged, merge};
+use super::outdated;
 use super::settings::{self, Setting};
 use crate::plan::{Plan, PrcId, Trigger};
 use crate::supervisor::live::Next;
@@ -73,8 +74,13 @@ impl Orchestrator {
     fn compare(&self, course: &mut Course, prc: PrcId, wanted: &Wanted) {
         let (before, now) = (self.plan.process(prc), course.merged.plan.process(prc));
         let of_before = settings::of_process(&self.plan, before);
-        let (effects, differing) = differences(&of_before, &settings::of_process(&course.merged.plan, now));
+        let (mut effects, mut differing) = differences(&of_before, &settings::of_process(&course.merged.plan, now));
         let replicas = (before.replicas, now.replicas);
+        let is_outdated = !effects.contains(&Effect::Restart) && {
+            let made_now = self.fingerprint(prc);
+            self.instances(prc).any(|instance| self.is_outdated(instance, made_now))
+        };
+        effects.extend(is_outdated.then_some(Effect::Restart));
         let is_replaced = effects.contains(&Effect::Restart) && self.is_replaced(prc, &now.trigger, wanted);
         if !differing.is_empty() || replicas.0 != replicas.1 {
             course.touched.push((prc, replicas.0));
@@ -83,6 +89,7 @@ impl Orchestrator {
             course.tell(change::Kind::Scale, prc, vec![replicas_setting(replicas.0, replicas.1)]);
         }
         if is_replaced {
+            differing.extend(is_outdated.then(outdated::setting));
             course.replaced.insert(prc);
             course.tell(change::Kind::Restart, prc, differing);
             return;

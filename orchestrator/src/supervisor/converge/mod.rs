@@ -9,9 +9,11 @@
 
 mod course;
 mod merge;
+mod outdated;
 mod replacing;
 mod settings;
 
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -19,6 +21,7 @@ use copo_proto::name;
 use copo_proto::v1::{self, ErrorCode, EventKind, change};
 
 pub(super) use course::replicas_setting;
+pub use outdated::OUTDATED;
 pub(super) use replacing::Replacing;
 
 use super::action::{Action, Reply};
@@ -92,6 +95,7 @@ impl Orchestrator {
         let others = merged.plan.ids().filter(|prc| !merged.places.contains(prc)).collect::<Vec<_>>();
         self.shown = merged.places.into_iter().chain(others).collect();
         self.adopt_merged(merged.plan, &added, &removed);
+        self.leave_as_they_are(touched.iter().map(|(prc, _)| *prc).filter(|prc| !replaced.contains(prc)));
         self.remember_deadlines(now, &before, &changed, finishes);
         self.replacing = replacing;
 
@@ -125,6 +129,7 @@ impl Orchestrator {
 
     /// The plan holds, and all that is derived from it follows.
     fn adopt_merged(&mut self, plan: Plan, added: &BTreeSet<PrcId>, removed: &BTreeSet<PrcId>) {
+        self.processes.iter_mut().for_each(|process| process.fingerprint = OnceCell::new());
         for spec in &plan.processes[self.processes.len()..] {
             self.processes.push(Process::new(spec));
         }

@@ -126,6 +126,21 @@ pub(super) fn of_process(plan: &Plan, spec: &ProcessSpec) -> Vec<Setting> {
     settings.0
 }
 
+/// What a run of a process is started with, as a number: of every setting that takes a restart to hold. Another version
+/// may put settings into words differently, so its numbers say nothing.
+pub(in crate::supervisor) fn fingerprint(plan: &Plan, spec: &ProcessSpec) -> [u64; 2] {
+    let settings = of_process(plan, spec);
+    let of_start = settings.iter().filter(|setting| setting.effect == Restart);
+    let texts = of_start.flat_map(|setting| [setting.key.as_str(), "=", setting.text.as_str(), "\n"]);
+    [fnv(std::iter::once(env!("CARGO_PKG_VERSION"))), fnv(texts)]
+}
+
+/// FNV-1a: the same on every machine, and in every version of the library.
+fn fnv<'a>(texts: impl Iterator<Item = &'a str>) -> u64 {
+    let bytes = texts.flat_map(str::bytes);
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
 /// The settings of the context, and of all processes together.
 pub(super) fn of_all(plan: &Plan) -> Vec<Setting> {
     let Plan { application: _, config_path: _, context, log_total, processes: _ } = plan;

@@ -22,6 +22,7 @@ impl Slot {
             fault: None,
             ended_unseen: false,
             watch: Watch::default(),
+            made_with: None,
         });
         self.started_at = Some(step.now.wall);
         step.report(EventKind::Starting, Some(&run), None);

@@ -135,3 +135,26 @@ fn what_the_plan_has_no_more_is_handed_back() {
     world.resume(&[("kept-1", ALIVE), ("web-1", LOST)]);
     assert_eq!(world.state("kept-1"), v1::State::Running);
 }
+
+#[test]
+fn a_run_that_was_started_with_other_settings_is_told_and_restarted_when_somebody_wants_that() {
+    let web = |arg: &str| ProcessSpec { args: vec![arg.to_owned()], ..process("web") };
+    let edited = || vec![web("new"), process("db")];
+    let mut world = World::up(vec![web("old"), process("db")]);
+    world.restored(edited());
+    assert_eq!(world.resume(&[("web-1", ALIVE), ("db-1", ALIVE)]).len(), 2);
+    let before = (world.run("web-1"), world.run("db-1"));
+
+    let said = world.ask(Command::Converge { plan: plan(edited()), names: Vec::new(), dry_run: true });
+    assert_eq!(said, ["reply 1 changes; restart web copo.toml as it was when it started>as it is now"]);
+
+    world.restored(vec![web("old"), process("db")]);
+    world.resume(&[("web-1", ALIVE), ("db-1", ALIVE)]);
+    assert_eq!(world.tell(Event::Up { names: Vec::new() }), [""; 0], "it is as it is to be again");
+
+    world.restored(edited());
+    world.resume(&[("web-1", ALIVE), ("db-1", ALIVE)]);
+    let said = world.tell(Event::Up { names: Vec::new() });
+    assert!(said.iter().any(|act| act.contains("web-1")) && !said.iter().any(|act| act.contains("db-1")), "{said:?}");
+    assert_eq!(world.run("db-1"), before.1);
+}
