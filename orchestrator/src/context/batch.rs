@@ -10,6 +10,9 @@ use super::segment::Segment;
 /// A pattern that matches nothing looks at so many bytes before others get their turn.
 const SCAN: usize = 1 << 20;
 
+/// Sockets take more than this at once only with a larger buffer.
+const MUCH: usize = 64 * 1024;
+
 /// A batch being put together.
 pub(super) struct Out {
     log_id: [u8; 16],
@@ -30,6 +33,10 @@ impl Out {
 
     pub fn has_budget(&self) -> bool {
         self.taken < self.budget.max(1) && self.looked_at < self.budget.max(SCAN)
+    }
+
+    pub fn is_much(&self) -> bool {
+        self.taken > MUCH
     }
 
     pub fn range(&mut self, segment: &Segment, from: usize, to: usize) {

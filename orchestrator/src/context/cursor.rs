@@ -16,8 +16,6 @@ use super::segment::{At, Position, Segment, Step};
 use super::stream::{Cut, Stream};
 use super::{Batch, Floor};
 
-/// Records from this size on are large: they pass faster through a larger buffer of the socket's, and small ones do not.
-const LARGE: usize = 2 * 1024;
 /// So many keys' answers of the pattern are remembered.
 const REMEMBERED: usize = 4096;
 
@@ -119,6 +117,7 @@ impl Cursor {
                 break;
             }
         }
+        out.batch.is_much = out.is_much();
         out.batch.end = self.ended;
         out.batch.caught_up |= self.ended;
         out.batch
@@ -294,7 +293,6 @@ impl Lane {
         out: &mut Out,
     ) -> u64 {
         let segment = stream.segment(self.position.segment).expect("just looked at");
-        out.batch.is_large |= head.length >= LARGE * head.count as usize;
         let from = offset + head.size() + self.position.inner;
         let mut end = offset + head.length;
         let last = head.last_seq().min(to);

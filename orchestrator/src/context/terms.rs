@@ -166,8 +166,8 @@ pub struct Batch {
     pub caught_up: bool,
     /// The subscription is over; the End frame is among `slices`.
     pub end: bool,
-    /// There are large records among them.
-    pub is_large: bool,
+    /// More than a socket takes at once, unless its buffer is made larger.
+    pub is_much: bool,
 }
 
 /// Why a subscription is refused.

@@ -7,6 +7,7 @@
 mod accept;
 mod converge;
 mod floors;
+mod gather;
 mod handshake;
 mod hub;
 mod identity;

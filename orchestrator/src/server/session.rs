@@ -12,24 +12,25 @@
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use copo_proto::frame::{self, FrameError, Head};
+use copo_proto::frame::{self, FrameError};
 use copo_proto::v1::{self, ErrorCode, request, server_message};
 use copo_proto::{MAX_HELLO, Message, send};
 
+use super::gather::{Behind, gather, length_of};
 use super::hub::Hub;
 use super::inbox::Inbox;
 use super::line::{Ending, Line, Writing};
 use super::publish::{self, Publisher, Taken};
 use super::stream::Stream;
 use super::{handshake, request as requests, subscribe};
-use crate::context::Send;
 
-/// So many sends are expected at once, at most.
-const MANY: usize = 1024;
+/// So many full reads in a row are handled before anybody is told what they brought: to wake a reader, and the sender by an
+/// acknowledgement, costs as much as to handle one.
+const READS: usize = 4;
 /// How long a peer may take to read the last that is said to it.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -55,6 +56,7 @@ pub(super) async fn run(stream: Stream, hub: Rc<Hub>, guest: Option<u32>) {
         is_held: false,
         writing: Writing::default(),
         unsaid: Vec::new(),
+        full_reads: 0,
     };
     session.live().await;
 }
@@ -130,16 +132,8 @@ pub(super) struct Session {
     pub(super) writing: Writing,
     /// What a subscription has not written when it ends, in whole frames but for its start.
     pub(super) unsaid: Vec<Bytes>,
-}
-
-/// What stands behind a stretch of sends.
-enum Behind {
-    /// Not yet a whole frame: so much is missing at least.
-    Part(usize),
-    /// A frame that is no plain send.
-    Other,
-    /// What is no frame.
-    Nonsense(FrameError),
+    /// So many full reads in a row were not told to anybody yet. While there are any, nobody else has a turn.
+    full_reads: usize,
 }
 
 /// How far the frames that have come were handled.
@@ -164,7 +158,9 @@ enum Woken {
 
 impl Session {
     async fn live(mut self) {
-        let ending = match self.converse().await {
+        let conversed = self.converse().await;
+        self.hub.tell_readers();
+        let ending = match conversed {
             Ok(following) => subscribe::follow(&mut self, *following).await,
             Err(ending) => ending,
         };
@@ -308,8 +304,8 @@ impl Session {
     /// Writes what is said, reads if it may, and waits until there is something to see to.
     async fn wait(&mut self, may_read: bool) -> Woken {
         let woken = poll_fn(|cx| self.poll(cx, may_read)).await;
-        if matches!(woken, Woken::Read { is_full: true }) {
-            // There is more where this came from: the others get their turn in between.
+        if matches!(woken, Woken::Read { is_full: true }) && self.full_reads == 1 {
+            // All is told. There is more where this came from: the others get their turn in between.
             tokio::task::yield_now().await;
         }
         woken
@@ -317,20 +313,32 @@ impl Session {
 
     fn poll(&mut self, cx: &mut Context<'_>, may_read: bool) -> Poll<Woken> {
         self.line.unpark();
+        let reads_on = may_read && (1..READS).contains(&self.full_reads) && !self.line.has_orders();
+        if reads_on && let Poll::Ready(woken) = self.poll_read(cx) {
+            return Poll::Ready(woken);
+        }
+        self.full_reads = 0;
+        self.hub.tell_readers();
         self.poll_write(cx);
         let has_room = self.is_held && !self.line.is_waiting_for_room();
         let has_read = !self.is_held && !may_read && self.pending() <= self.hub.limits().pending;
         if self.line.has_orders() || has_room || has_read {
             return Poll::Ready(Woken::Told);
         }
-        if may_read {
-            match read_once(&self.stream, &mut self.inbox, cx) {
-                Poll::Ready(Ok((0, _)) | Err(_)) => return Poll::Ready(Woken::Left),
-                Poll::Ready(Ok((_, is_full))) => return Poll::Ready(Woken::Read { is_full }),
-                Poll::Pending => {}
-            }
+        if may_read && let Poll::Ready(woken) = self.poll_read(cx) {
+            return Poll::Ready(woken);
         }
         self.line.park(cx.waker())
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Woken> {
+        Poll::Ready(match ready!(read_once(&self.stream, &mut self.inbox, cx)) {
+            Ok((0, _)) | Err(_) => Woken::Left,
+            Ok((_, is_full)) => {
+                self.full_reads = if is_full { self.full_reads + 1 } else { 0 };
+                Woken::Read { is_full }
+            }
+        })
     }
 
     /// Writes what is said as far as the peer takes it.
@@ -354,36 +362,4 @@ impl Session {
             }
         }
     }
-}
-
-/// The sends that what has come begins with, how many bytes they take, and what stands behind them.
-fn gather(inbox: &Inbox) -> (Vec<Send<'_>>, usize, Behind) {
-    let mut sends = Vec::new();
-    let mut at = 0;
-    loop {
-        let (prefix, length) = match inbox.peek(at) {
-            Ok(Head::Whole { prefix, length }) => (prefix, length),
-            Ok(Head::Partial { missing }) => return (sends, at, Behind::Part(missing)),
-            Err(error) => return (sends, at, Behind::Nonsense(error)),
-        };
-        match send::read(&inbox.arrived()[at + prefix..at + prefix + length]) {
-            Some(sent) => {
-                if at == 0 {
-                    // Most often the others are as large.
-                    sends.reserve((inbox.arrived().len() / (prefix + length)).min(MANY));
-                }
-                sends.push(publish::of(sent));
-            }
-            None => return (sends, at, Behind::Other),
-        }
-        at += prefix + length;
-    }
-}
-
-/// How many bytes the first `count` frames take.
-fn length_of(inbox: &Inbox, count: usize) -> usize {
-    (0..count).fold(0, |at, _| match inbox.peek(at) {
-        Ok(Head::Whole { prefix, length }) => at + prefix + length,
-        Ok(Head::Partial { .. }) | Err(_) => at,
-    })
 }

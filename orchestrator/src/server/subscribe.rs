@@ -20,9 +20,9 @@ use super::session::Session;
 use super::stream::Stream;
 use crate::context::Cursor;
 
-/// How many bytes are taken from the log at once; one record alone may be larger. What was just written is still in the
-/// cache for all who read it then: with four times as much, eight readers take half as much again.
-const BUDGET: usize = 64 * 1024;
+/// How many bytes are taken from the log at once; one record alone may be larger. As much as is published before readers are
+/// told, so that it takes one write, and what was just written is still in the cache for all who read it.
+const BUDGET: usize = 256 * 1024;
 /// How many slices one write takes.
 const SLICES: usize = 64;
 
@@ -114,7 +114,7 @@ impl Place {
     /// Takes the next from the log. True when that is all there is.
     fn read(&mut self, hub: &Hub, feed: &Feed) -> bool {
         let batch = hub.read(&feed.line, &mut self.cursor, BUDGET);
-        if batch.is_large {
+        if batch.is_much {
             feed.stream.widen();
         }
         (self.is_over, self.is_more) = (batch.end, !batch.caught_up);

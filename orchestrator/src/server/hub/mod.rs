@@ -62,6 +62,8 @@ pub struct Hub {
     unstored: RefCell<Vec<store::Unstored>>,
     /// The head when readers were last written to after one.
     shown: Cell<u64>,
+    /// The head moved, and readers are not told yet.
+    has_moved: Cell<bool>,
     /// With `when_full = "wait"`: for how long a subscriber that does not move may hold publishers up.
     wait_limit: Option<Duration>,
     events: UnboundedSender<Event>,
@@ -113,6 +115,7 @@ impl Hub {
             syncs: spec.durability == Durability::Power,
             unstored: RefCell::default(),
             shown: Cell::new(context.head()),
+            has_moved: Cell::new(false),
             context: RefCell::new(context),
             wait_limit,
             events,

@@ -54,7 +54,8 @@ impl Hub {
         (context.log_id(), context.head())
     }
 
-    /// Publishes one batch of one client: readers get it, then the client its answers. What a sync of the disk has to store
+    /// Publishes one batch of one client: readers get it when they are told ([`Hub::tell_readers`]), then the client its
+    /// answers. What a sync of the disk has to store
     /// first is stored with the batches of all clients that have sent something by then.
     pub(in crate::server) fn publish(self: &Rc<Self>, line: &Rc<Line>, sends: &[Send<'_>]) -> Published {
         let (Some(client), Some(first)) = (&line.client, sends.first()) else { return Published::default() };
@@ -66,9 +67,19 @@ impl Hub {
             return taken;
         }
         let mut published = self.context.borrow_mut().publish(wall_clock(), client, sent_by, sends);
-        self.appended(published.appended, published.reported);
+        self.has_moved.set(self.has_moved.get() || published.appended);
+        if published.reported {
+            self.reports.notify_one();
+        }
         self.answer(line, std::mem::take(&mut published.answers));
         published
+    }
+
+    /// Readers get what was published, before anybody else has a turn.
+    pub(in crate::server) fn tell_readers(&self) {
+        if self.has_moved.replace(false) {
+            self.head_moved();
+        }
     }
 
     fn appended(&self, appended: bool, reported: bool) {
