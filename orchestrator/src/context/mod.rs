@@ -24,6 +24,7 @@ mod frame;
 mod headers;
 pub mod json;
 mod keys;
+mod lookup;
 mod publish;
 mod recover;
 mod reports;
@@ -255,23 +256,6 @@ impl Context {
     /// A client's connection ended: its 24 hours begin.
     pub fn leave(&mut self, client: &ClientId, now: u64) {
         self.clients.leave(client, now);
-    }
-
-    /// The newest record of a key, or of all. Of a key that is not `""` it stays readable beyond retention, up to
-    /// `retain.keys`.
-    #[must_use]
-    pub fn newest(&mut self, now: u64, key: Option<&str>) -> Option<v1::UddRecord> {
-        let first = self.settle_keys(now);
-        let within = |seq: u64| (seq >= first && seq > 0).then_some(seq);
-        let found = match key {
-            Some("") => within(self.keys.newest("")).and_then(|seq| self.record_frame(seq)),
-            Some(key) => self.frame_of_key(key),
-            None => match within(self.records.tail().at.seq - 1) {
-                Some(seq) => self.record_frame(seq),
-                None => self.keys.newest_beyond().and_then(|key| self.frame_of_key(&key)),
-            },
-        };
-        found.and_then(|found| frame::record(&found))
     }
 
     /// Begins a subscription. A `from` that is not set means the next that comes.

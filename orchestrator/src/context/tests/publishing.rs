@@ -288,3 +288,32 @@ fn only_what_is_written_again_soon_is_kept_to_be_written_again() {
     assert!(spares(10) > 0);
     assert_eq!(spares(SECOND), 0);
 }
+
+#[test]
+fn while_the_newest_of_a_key_cannot_be_stored_the_one_before_it_is_the_newest() {
+    let mut power = spec();
+    (power.durability, power.retain.records) = (Durability::Power, 20);
+    let mut rig = Rig::new(power);
+    rig.record("old", b"kept");
+    rig.record("k", b"1");
+    // Until the segment that held the first goes, and it is kept.
+    for _ in 0..60 {
+        rig.record("other", &[0; 3000]);
+    }
+    let second = rig.record("k", b"2");
+    let unkeyed = rig.record("", b"x");
+    assert_eq!(["old", "k", ""].map(|key| rig.newest(key)), [Some(1), Some(second), Some(unkeyed)]);
+    rig.context.break_disk(true);
+    let sends: Vec<Send<'_>> = (rig.number + 1..)
+        .zip(["old", "k", "", "new"])
+        .map(|(number, key)| Send { number, body: udd(key, b"3") })
+        .collect();
+    rig.context.take_batch(rig.now, &CLIENT, "station-1", &sends);
+    rig.context.store().expect_err("the disk takes nothing");
+    let shown = ["old", "k", "", "new"].map(|key| rig.newest(key));
+    assert_eq!(shown, [Some(1), Some(second), Some(unkeyed), None]);
+    rig.context.break_disk(false);
+    rig.context.store().expect("there is room again");
+    let head = rig.context.head();
+    assert_eq!(["old", "k", "", "new"].map(|key| rig.newest(key)), [head - 3, head - 2, head - 1, head].map(Some));
+}
