@@ -236,7 +236,8 @@ mod tests {
         fn a_head_is_read_as_it_was_written_and_a_short_one_but_for_what_it_leaves_out(head in head()) {
             prop_assert_eq!(Head::read(&stored(&head)), Some(head));
             let Some(short) = head.shortened() else {
-                return Ok(prop_assert!(head.count > 255));
+                prop_assert!(head.count > 255);
+                return Ok(());
             };
             prop_assert_eq!((short.frames(), short.length), (head.frames(), head.length - 32));
             let read = Head::read(&stored(&short)).expect("a short head");

@@ -80,7 +80,7 @@ impl ReachFile {
     pub fn write(&mut self, reach: &Reach, synced: bool) -> io::Result<()> {
         let Some(chunk) = &mut self.chunk else { return Ok(()) };
         self.generation += 1;
-        let at = PLACES[usize::from(self.generation % 2 == 0)];
+        let at = PLACES[usize::from(self.generation.is_multiple_of(2))];
         chunk.writable(at, at + LENGTH).copy_from_slice(&reach.to_bytes(self.generation));
         if synced { chunk.flush(at, at + LENGTH) } else { Ok(()) }
     }
