@@ -104,6 +104,26 @@ fn a_missing_segment_is_a_gap_in_the_middle_and_another_log_at_the_end() {
 }
 
 #[test]
+fn the_newest_segment_is_missed_although_the_meta_file_does_not_know_it_and_a_lost_reach_is_told_once() {
+    let rig = filled();
+    let copy = rig.copy();
+    std::fs::remove_file(segments(copy.path(), "records-").pop().expect("some")).expect("removed");
+    let mut context = open(&rig, copy.path());
+    assert!(context.findings()[0].reason.contains("is missing"));
+    assert_ne!(context.log_id(), rig.context.log_id());
+
+    let copy = rig.copy();
+    std::fs::remove_file(copy.path().join("reach")).expect("removed");
+    let mut context = open(&rig, copy.path());
+    assert_eq!((context.findings().len(), context.head()), (1, 120));
+    assert_ne!(context.log_id(), rig.context.log_id());
+    let log_id = context.log_id();
+    drop(context);
+    let mut context = open(&rig, copy.path());
+    assert_eq!((context.findings(), context.log_id()), (vec![], log_id));
+}
+
+#[test]
 fn a_block_that_was_being_written_is_nothing() {
     let mut rig = filled();
     let head = rig.context.head();
