@@ -138,7 +138,10 @@ impl Orchestrator {
     pub(super) fn forget_if_gone(&mut self, instance: Instance) {
         self.unsaved.triggers(instance.prc);
         let is_at_rest = self.slot(instance).is_some_and(Slot::is_at_rest);
-        if is_at_rest && self.process(instance.prc).retired.contains(&instance.number) {
+        if is_at_rest
+            && !self.is_yet_to_be_told(instance)
+            && self.process(instance.prc).retired.contains(&instance.number)
+        {
             self.actions.push(Action::Forget { instance });
             self.forget_in_waits(instance);
         }
@@ -146,15 +149,17 @@ impl Orchestrator {
 
     /// The room of those that are no more is given up, as far as no other stands behind it.
     pub(super) fn give_up_room(&mut self, prc: PrcId) {
+        let awaited: Vec<u32> = self.instances(prc).filter(|i| self.is_yet_to_be_told(*i)).map(|i| i.number).collect();
         let process = &mut self.processes[prc.0];
-        let notes = &self.notes;
-        process.shrink(|number| {
-            let instance = Instance { prc, number };
-            notes.iter().any(|note| matches!(note, Note::Rested(other) if *other == instance))
-        });
+        process.shrink(|number| awaited.contains(&number));
         if process.is_removed && process.slots.is_empty() {
             self.by_name.retain(|_, other| *other != prc);
         }
+    }
+
+    /// It has come to rest just now, and what that means is still to be followed.
+    fn is_yet_to_be_told(&self, instance: Instance) -> bool {
+        self.notes.iter().any(|note| matches!(note, Note::Rested(other) if *other == instance))
     }
 
     /// Is it there to be named and shown?

@@ -113,3 +113,12 @@ fn nothing_new_starts_and_who_waits_is_told() {
     assert_eq!(world.ask(DOWN), [""; 0]);
     assert_eq!(world.exit("a-1", SUCCESS)[2..], ["reply 3 done", "reply 5 done", "orchestrator_stopped", "end"]);
 }
+
+#[test]
+fn its_grace_holds_for_what_was_being_stopped_before() {
+    let mut world = World::up(vec![process("a")]);
+    world.ask(stop("a"));
+    world.ask(Command::Down { grace: Some(Duration::from_secs(2)), kill: false });
+    assert_eq!(world.pass(Duration::from_millis(1_999)), [""; 0]);
+    assert_eq!(world.pass(Duration::from_millis(1)), ["kill a-1"]);
+}

@@ -158,3 +158,75 @@ fn a_run_that_was_started_with_other_settings_is_told_and_restarted_when_somebod
     assert!(said.iter().any(|act| act.contains("web-1")) && !said.iter().any(|act| act.contains("db-1")), "{said:?}");
     assert_eq!(world.run("db-1"), before.1);
 }
+
+#[test]
+fn after_a_boot_restarts_of_before_count_no_more() {
+    let limit = RestartLimit { restarts: 1, window: Duration::from_secs(60), then: LimitReached::GiveUp };
+    let processes = || vec![ProcessSpec { restart_limit: Some(limit), ..failing("web") }];
+    let mut world = World::up(processes());
+    world.now.mono += Duration::from_secs(3600);
+    world.exit("web-1", FAILURE);
+    world.spawn_all();
+
+    let mut saved = world.orc.saved();
+    saved.forget_clock();
+    (world.orc, _) = Orchestrator::restore(Arc::clone(&world.plan), RunSeed::new(9), saved);
+    world.now.mono = Duration::from_secs(1);
+    assert_eq!(world.resume(&[("web-1", Found::Ended { outcome: FAILURE })]), ["drain web-1"]);
+    let run = world.run("web-1");
+    world.tell(Event::Drained { run });
+
+    let end = world.tell(Event::GroupGone { run });
+    assert_eq!(end, ["exited web-1 code 3", "backoff web-1"]);
+}
+
+#[test]
+fn replicas_that_the_plan_has_no_more_do_not_stay() {
+    let three = ProcessSpec { max_instances: 3, ..process("web").replicated(3) };
+    let mut world = World::up(vec![three.clone()]);
+
+    let strays = world.restored(vec![ProcessSpec { replicas: 1, ..three }]);
+
+    let names: Vec<&str> = strays.iter().map(|stray| stray.internal_name.as_str()).collect();
+    assert_eq!(names, ["web-2", "web-3"]);
+}
+
+#[test]
+fn replicas_that_the_plan_has_again_are_there() {
+    let two = || vec![process("web").replicated(2)];
+    let mut world = World::up(two());
+    world.ask(Command::Scale { to: vec![("web".to_owned(), 1)] });
+    assert_eq!(world.state("web-2"), v1::State::Stopping);
+
+    world.restored(two());
+    world.resume(&[("web-1", ALIVE), ("web-2", LOST)]);
+    world.tell(Event::Up { names: Vec::new() });
+    let run = world.run("web-2");
+    world.tell(Event::Drained { run });
+
+    let gone = world.tell(Event::GroupGone { run });
+    assert!(gone.contains(&"spawn web-2".to_owned()), "{gone:?}");
+}
+
+#[test]
+fn what_was_to_stop_before_it_had_started_does_not_start() {
+    let processes = || vec![process("a")];
+    let mut world = World::new(processes());
+    world.tell(Event::Up { names: Vec::new() });
+    world.ask(stop("a"));
+
+    world.restored(processes());
+
+    assert_eq!(world.resume(&[("a-1", Found::Unstarted)]), ["spawn_failed a-1", "stopped a-1"]);
+}
+
+#[test]
+fn stopping_everything_is_written_down_before_it_goes_on() {
+    let mut world = World::up(vec![process("a")]);
+    world.ask(Command::Down { grace: Some(Duration::from_secs(3)), kill: false });
+    let before = serde_json::to_string(&world.orc.saved()).expect("JSON");
+
+    world.restored(vec![process("a")]);
+
+    assert_eq!(serde_json::to_string(&world.orc.saved()).expect("JSON"), before);
+}

@@ -205,3 +205,40 @@ fn what_depends_on_a_process_waits_for_the_instances_that_the_same_scale_adds() 
     assert!(world.spawned("cache-1").iter().all(|line| line != "spawn web-1"));
     assert!(world.spawned("db-2").contains(&"spawn web-1".to_owned()));
 }
+
+#[test]
+fn all_that_are_scaled_away_while_others_stand_behind_them_are_forgotten() {
+    let failing = ProcessSpec { stop_grace: Duration::ZERO, ..process("web").replicated(3) };
+    let mut world = World::up(vec![failing.restarted(RestartPolicy::Always)]);
+    for name in ["web-2", "web-3"] {
+        world.exit(name, FAILURE);
+        world.spawn_all();
+        world.exit(name, FAILURE);
+        assert_eq!(world.state(name), v1::State::Backoff);
+    }
+    let said = world.ask(scale("web", 1));
+    let forgotten: Vec<&String> = said.iter().filter(|line| line.starts_with("forget")).collect();
+    assert_eq!(forgotten.len(), 2, "{said:?}");
+    assert_eq!(shown(&world), ["web-1"]);
+}
+
+#[test]
+fn one_that_comes_back_knows_nothing_of_the_one_before() {
+    let source = ProcessSpec { overlap: Overlap::Allow, max_instances: 2, ..process("job") };
+    let mut world = World::up(vec![source, process("next").after(0, Condition::Finished)]);
+    world.exit("job-1", SUCCESS);
+    world.spawn_all();
+    world.ask(trigger("job", false));
+    world.ask(trigger("job", false));
+    world.spawn_all();
+    world.exit("job-1", SUCCESS);
+    // The second one holds the place of the first.
+    world.ask(scale("job", 0));
+    world.exit("next-1", FAILURE);
+    world.ask(start("next"));
+    assert_eq!(world.state("next-1"), v1::State::Waiting);
+
+    world.ask(scale("job", 1));
+
+    assert_eq!(world.state("next-1"), v1::State::Waiting);
+}

@@ -158,3 +158,20 @@ fn backoff_counts_as_running() {
 
     assert_eq!(world.pass(Duration::from_secs(60)), ["skipped a"]);
 }
+
+#[test]
+fn a_firing_does_not_hurry_what_makes_way_already() {
+    let tick = process("tick").triggered_by(every("* * * * * *")).overlapping(Overlap::Replace);
+    let mut world = World::up(vec![ProcessSpec { stop_grace: Duration::from_millis(1_500), ..tick }]);
+    world.pass(Duration::from_secs(1));
+    world.spawn_all();
+    assert_eq!(world.pass(Duration::from_secs(1))[1], "stop_event tick-1 1500");
+    let more = Notice { extend_timeout: Some(Duration::from_secs(10)), ..Notice::default() };
+    world.tell(Event::Notified { run: world.run("tick-1"), notice: more });
+
+    for _ in 0..9 {
+        let said = world.pass(Duration::from_secs(1));
+        assert!(!said.contains(&"kill tick-1".to_owned()), "{said:?}");
+    }
+    assert!(world.pass(Duration::from_secs(1)).contains(&"kill tick-1".to_owned()));
+}
