@@ -292,3 +292,42 @@ backoff = { initial = "1ms", max = "1ms" }
     assert!(attached.wait().expect("copo ends").success());
     app.copo(&["attach", "b"]).fails_with(3);
 }
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_log_that_takes_nothing_holds_nobody_up_and_is_gone_on_with() {
+    let app = App::new(
+        r#"
+[process.a]
+executable_path = "{puppet}"
+args = ["wait-file", "full", "flood", "20000", "touch", "over", "wait-file", "free", "print", "again",
+        "wait-file", "gone", "print", "anew", "touch", "anew", "wait-file", "barred", "flood", "20000", "touch", "passed",
+        "wait-file", "open", "print", "at last", "sleep"]
+"#,
+    );
+    app.up();
+    let (logs, log) = (app.state("logs"), app.state("logs/a-1.log"));
+    let said = || app.read("h/t/orchestrator/log");
+    std::os::unix::fs::symlink("/dev/full", &log).expect("the folder is ours");
+    app.write("full", "");
+    eventually("it has written all on a full disk", || app.path("over").exists());
+    std::fs::remove_file(&log).expect("it is there");
+    app.write("free", "");
+    eventually("it is logged again", || app.log("a-1") == ["again"]);
+    assert!(said().contains("cannot write the log of a-1: No space left on device"), "{}", said());
+    eventually("it is said how much is lost", || said().contains("the log of a-1 is written again; 2000000 bytes are lost"));
+
+    std::fs::remove_dir_all(&logs).expect("it is ours");
+    app.write("gone", "");
+    eventually("there is a new log", || app.log("a-1") == ["anew"]);
+    assert_eq!(app.copo(&["logs", "--no-prefix"]).ok().stdout, "anew\n");
+
+    std::fs::remove_dir_all(&logs).expect("it is ours");
+    std::fs::write(&logs, "in the way").expect("nothing else is there");
+    app.write("barred", "");
+    eventually("it has written all with no place for it", || app.path("passed").exists());
+    std::fs::remove_file(&logs).expect("it is there");
+    app.write("open", "");
+    eventually("it is logged at last", || app.log("a-1") == ["at last"]);
+    assert_eq!(said().matches("bytes are lost").count(), 2, "{}", said());
+}
