@@ -315,7 +315,9 @@ args = ["wait-file", "full", "flood", "20000", "touch", "over", "wait-file", "fr
     app.write("free", "");
     eventually("it is logged again", || app.log("a-1") == ["again"]);
     assert!(said().contains("cannot write the log of a-1: No space left on device"), "{}", said());
-    eventually("it is said how much is lost", || said().contains("the log of a-1 is written again; 2000000 bytes are lost"));
+    eventually("it is said how much is lost", || {
+        said().contains("the log of a-1 is written again; 2000000 bytes are lost")
+    });
 
     std::fs::remove_dir_all(&logs).expect("it is ours");
     app.write("gone", "");
