@@ -174,7 +174,8 @@ impl Judge {
     pub fn means(&self, written: &str, instance: Instance) -> bool {
         let spec = self.plan.process(instance.prc);
         match written.strip_prefix('@') {
-            Some(group) => spec.groups.iter().any(|name| name == group),
+            // A group is of those in copo.toml; what is there no more is meant by its own name alone.
+            Some(group) => !self.removed.contains(&instance.prc) && spec.groups.iter().any(|name| name == group),
             None => spec.name == written || name::internal(&spec.name, instance.number) == written,
         }
     }
