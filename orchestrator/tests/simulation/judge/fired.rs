@@ -32,13 +32,7 @@ impl Judge {
             sources.iter().map(|source| self.finished.get(source).map_or(0, |(_, failed)| *failed)).sum();
         let fired = self.fired.entry(instance).or_default();
         *fired += 1;
-        // Of several instances the last finish of each counts: one that failed and rests lets each finish of the others be one
-        // of a process that has failed.
-        let is_single = sources.iter().all(|source| self.plan.process(*source).replicas == 1);
-        let most = match on {
-            FinishKind::Failed if is_single || failures == 0 => least.min(failures),
-            FinishKind::Failed | FinishKind::Succeeded | FinishKind::Finished => least,
-        };
+        let most = if *on == FinishKind::Failed { least.min(failures) } else { least };
         ensure(*fired <= most, || {
             format!("it runs for the {fired}. time, and {source_count} sources have {most} finishes")
         })

@@ -59,8 +59,6 @@ impl Life {
         self.leave(plan, is_up, &strays)?;
         let found = self.find(has_booted);
         self.tell(Event::Resumed { found })?;
-        // Here what a person has stopped is stopped still.
-        self.judge.forget_schedules(&self.orc.processes());
         if is_up && !self.is_dead {
             self.tell(Event::Up { names: Vec::new() })?;
         }
